@@ -1,0 +1,260 @@
+//! Header fields as an ordered list that keeps duplicates (HDR-01, HDR-02, HDR-09).
+//!
+//! The fields lie in one buffer in the form HTTP/1.1 writes them, `name: value\r\n`, with their places beside it: a
+//! response whose fields need no change is one copy, and a scope's list costs two allocations however long it is.
+//! Checking happens once, when a field is added; what a `Headers` holds may go to any protocol's wire.
+
+use std::fmt;
+
+/// An ordered list of header fields; names are lowercase tokens (RFC 9110 section 5.1), values hold no CR, LF or NUL.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers {
+    block: Vec<u8>,
+    fields: Vec<Field>,
+    known: u16,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Field {
+    start: u32,
+    name_len: u32,
+    value_len: u32,
+}
+
+/// The fields that a server has to know when it frames a message: a set of them is kept beside the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum KnownField {
+    /// `connection` (RFC 9110 section 7.6.1)
+    Connection = 1,
+    /// `content-length` (RFC 9110 section 8.6)
+    ContentLength = 1 << 1,
+    /// `date` (RFC 9110 section 6.6.1)
+    Date = 1 << 2,
+    /// `server` (RFC 9110 section 10.2.4)
+    Server = 1 << 3,
+    /// `transfer-encoding` (RFC 9112 section 6.1)
+    TransferEncoding = 1 << 4,
+    /// `keep-alive`, `proxy-connection` or `upgrade`: with the two above, what HTTP/2 forbids (RFC 9113 section 8.2.2)
+    HopByHop = 1 << 5,
+    /// `sec-websocket-protocol` (RFC 6455 section 11.3.4)
+    SecWebSocketProtocol = 1 << 6,
+}
+
+impl KnownField {
+    fn of(name: &[u8]) -> Option<Self> {
+        // The length decides first: most names match none of these lengths and first letters.
+        Some(match (name.len(), name) {
+            (4, b"date") => Self::Date,
+            (6, b"server") => Self::Server,
+            (7, b"upgrade") => Self::HopByHop,
+            (10, b"connection") => Self::Connection,
+            (10, b"keep-alive") => Self::HopByHop,
+            (14, b"content-length") => Self::ContentLength,
+            (16, b"proxy-connection") => Self::HopByHop,
+            (17, b"transfer-encoding") => Self::TransferEncoding,
+            (22, b"sec-websocket-protocol") => Self::SecWebSocketProtocol,
+            _ => return None,
+        })
+    }
+}
+
+/// Why a header field was refused (HDR-11, HDR-13). Nothing was added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvalidHeader {
+    /// The name is empty or has a byte that is no token character (RFC 9110 section 5.6.2).
+    Name(Vec<u8>),
+    /// The name starts with a colon: pseudo-header fields are the server's.
+    PseudoHeader(Vec<u8>),
+    /// The value of the named field has CR, LF or NUL in it (RFC 9110 section 5.5).
+    Value(Vec<u8>),
+    /// The fields together are larger than 4 GiB.
+    TooLarge,
+}
+
+impl fmt::Display for InvalidHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => write!(f, "the header name \"{}\" is not a token", name.escape_ascii()),
+            Self::PseudoHeader(name) => {
+                write!(f, "the pseudo-header \"{}\" is the server's, an application may not send it", name.escape_ascii())
+            }
+            Self::Value(name) => write!(f, "the value of header \"{}\" has CR, LF or NUL in it", name.escape_ascii()),
+            Self::TooLarge => f.write_str("the header fields are larger than 4 GiB"),
+        }
+    }
+}
+
+impl std::error::Error for InvalidHeader {}
+
+impl Headers {
+    /// An empty list; allocates nothing.
+    pub const fn new() -> Self {
+        Self { block: Vec::new(), fields: Vec::new(), known: 0 }
+    }
+
+    /// A list of these fields, in this order.
+    ///
+    /// # Errors
+    /// As [`Headers::push`].
+    #[expect(clippy::should_implement_trait, reason = "the trait's method cannot fail")]
+    pub fn from_iter<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+        fields: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Self, InvalidHeader> {
+        let mut headers = Self::new();
+        for (name, value) in fields {
+            headers.push(name.as_ref(), value.as_ref())?;
+        }
+        Ok(headers)
+    }
+
+    /// Adds a field at the end, its name lowercased (HDR-10) and its value without surrounding white space.
+    ///
+    /// # Errors
+    /// Where the name is no token or the value would break the message: see [`InvalidHeader`].
+    pub fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), InvalidHeader> {
+        let value = value.trim_ascii();
+        if !value.iter().fold(true, |ok, &byte| ok & !matches!(byte, b'\r' | b'\n' | 0)) {
+            return Err(InvalidHeader::Value(name.to_vec()));
+        }
+        let start = u32::try_from(self.block.len() + name.len() + value.len() + 4)
+            .map(|_| self.block.len() as u32)
+            .map_err(|_| InvalidHeader::TooLarge)?;
+        self.push_name(name)?;
+        if let Some(known) = KnownField::of(&self.block[start as usize..]) {
+            self.known |= known as u16;
+        }
+        self.block.reserve(value.len() + 4);
+        self.block.extend_from_slice(b": ");
+        self.block.extend_from_slice(value);
+        self.block.extend_from_slice(b"\r\n");
+        self.fields.push(Field { start, name_len: name.len() as u32, value_len: value.len() as u32 });
+        Ok(())
+    }
+
+    fn push_name(&mut self, name: &[u8]) -> Result<(), InvalidHeader> {
+        let start = self.block.len();
+        self.block.extend(name.iter().map(|&byte| TOKEN[usize::from(byte)]));
+        if !name.is_empty() && !self.block[start..].contains(&0) {
+            return Ok(());
+        }
+        self.block.truncate(start);
+        Err(match name.first() {
+            Some(b':') => InvalidHeader::PseudoHeader(name.to_vec()),
+            _ => InvalidHeader::Name(name.to_vec()),
+        })
+    }
+
+    /// Takes every field out and keeps the memory.
+    pub fn clear(&mut self) {
+        self.block.clear();
+        self.fields.clear();
+        self.known = 0;
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// Whether there is no field.
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// The fields in order, as (name, value).
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        self.fields.iter().map(|field| {
+            let name_end = field.start as usize + field.name_len as usize;
+            let value_start = name_end + 2;
+            (&self.block[field.start as usize..name_end], &self.block[value_start..value_start + field.value_len as usize])
+        })
+    }
+
+    /// The values of every field with this (lowercase) name, in order.
+    pub fn get_all<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.iter().filter(move |(n, _)| *n == name).map(|(_, value)| value)
+    }
+
+    /// The value of the first field with this (lowercase) name.
+    pub fn get<'a>(&'a self, name: &'a [u8]) -> Option<&'a [u8]> {
+        self.get_all(name).next()
+    }
+
+    /// Whether there is such a field; costs no search.
+    pub const fn has(&self, known: KnownField) -> bool {
+        self.known & known as u16 != 0
+    }
+
+    /// All fields as HTTP/1.1 writes them, each ended by CRLF.
+    pub fn as_block(&self) -> &[u8] {
+        &self.block
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
+        f.debug_map().entries(self.iter().map(|(name, value)| (text(name), text(value)))).finish()
+    }
+}
+
+/// Token characters (RFC 9110 section 5.6.2) in lowercase; 0 for every byte that may not stand in a name.
+const TOKEN: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let c = byte as u8;
+        if c.is_ascii_alphanumeric() || matches!(c, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~') {
+            table[byte] = c.to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hdr_02_keeps_duplicates_and_order() {
+        let headers = Headers::from_iter([("Set-Cookie", "a=1"), ("x", "y"), ("set-cookie", "b=2")]).unwrap();
+        let cookies: Vec<_> = headers.get_all(b"set-cookie").collect();
+        assert_eq!(cookies, [b"a=1", b"b=2"]);
+        assert_eq!(headers.as_block(), b"set-cookie: a=1\r\nx: y\r\nset-cookie: b=2\r\n");
+    }
+
+    #[test]
+    fn hdr_11_refuses_pseudo_headers_and_adds_nothing() {
+        let mut headers = Headers::new();
+        assert_eq!(headers.push(b":status", b"200"), Err(InvalidHeader::PseudoHeader(b":status".to_vec())));
+        assert!(headers.is_empty() && headers.as_block().is_empty());
+    }
+
+    #[test]
+    fn hdr_13_refuses_what_would_break_the_message() {
+        for value in ["a\r\nb: c", "a\nb", "a\rb", "a\0b"] {
+            assert_eq!(Headers::new().push(b"x", value.as_bytes()), Err(InvalidHeader::Value(b"x".to_vec())));
+        }
+        for name in ["", "a b", "a:", "\u{e9}", "a\r\n"] {
+            assert_eq!(Headers::new().push(name.as_bytes(), b""), Err(InvalidHeader::Name(name.into())));
+        }
+    }
+
+    #[test]
+    fn every_byte_is_a_token_character_or_none() {
+        let allowed = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        for byte in 0..=255_u8 {
+            let result = Headers::new().push(&[byte], b"");
+            assert_eq!(result.is_ok(), allowed.contains(&byte), "byte {byte}");
+        }
+    }
+
+    #[test]
+    fn known_fields_are_seen_whatever_their_case() {
+        let headers = Headers::from_iter([("Content-Length", "1"), ("DATE", "x"), ("Upgrade", "y")]).unwrap();
+        assert!(headers.has(KnownField::ContentLength) && headers.has(KnownField::Date) && headers.has(KnownField::HopByHop));
+        assert!(!headers.has(KnownField::Server) && !headers.has(KnownField::Connection));
+    }
+}

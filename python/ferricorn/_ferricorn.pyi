@@ -1,0 +1,97 @@
+"""The native part: listeners, and the worker that serves an application from inside its own event loop.
+
+Not public: `ferricorn.run`, `ferricorn.Config` and `ferricorn.Server` are.
+"""
+
+from asyncio import AbstractEventLoop
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import Any, Protocol, final
+
+__version__: str
+
+OPTION_NAMES: tuple[str, ...]
+"""The keys that `Worker` reads from its `options`: each must be there, and no other may be."""
+
+class Hooks(Protocol):
+    """What the worker tells the process. Called rarely, always on the worker's thread; exceptions are reported, not raised."""
+
+    def application_failed(self, exception: BaseException | None, problem: str) -> None:
+        """An application call ended badly: `exception` with its traceback, or None where it returned without a complete response."""
+
+    def peer_failed(self, problem: str) -> None:
+        """A peer sent what the server refuses: one line for the log."""
+
+    def accessed(self, lines: Sequence[tuple[str, str, str, str, int]]) -> None:
+        """Finished responses, in order: (client "host:port" or "", method, target, http version, status)."""
+
+    def drained(self) -> None:
+        """After `Worker.drain`: the last connection is closed. Called once."""
+
+@final
+class ClientDisconnected(OSError):
+    """Raised from `await send(...)` after the client has gone (HTTP-28)."""
+
+@final
+class Listener:
+    """A bound, listening, non-blocking socket."""
+
+    @staticmethod
+    def bind(address: str, *, backlog: int = 2048, mode: int | None = None) -> Listener:
+        """Binds `"HOST:PORT"`, `"[V6]:PORT"`, `"unix:PATH"` or adopts `"fd://N"`.
+
+        `mode` is the permission of a unix socket's file (default 0o666, as the umask allows not to matter).
+        Raises OSError with `filename` set to the address, ValueError for an address that cannot be read.
+        A host name that resolves to several addresses binds the first; port 0 picks a free one.
+        """
+
+    @property
+    def address(self) -> str:
+        """As bound, in the syntax of `bind`, the real port filled in: "127.0.0.1:8000", "[::1]:8000", "unix:/run/app.sock"."""
+
+    def fileno(self) -> int: ...
+    def close(self) -> None:
+        """Closes the socket, and removes the file of a unix socket that `bind` made. Idempotent."""
+
+@final
+class Worker:
+    """Serves one application on one event loop, on the thread that made it.
+
+    `loop.add_reader(worker.fileno(), worker.poll)` makes it live; `tick` has to be called about twice a second.
+    """
+
+    def __init__(
+        self,
+        app: Callable[[MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[Any]],
+        *,
+        loop: AbstractEventLoop,
+        listeners: Sequence[Listener],
+        state: dict[str, Any],
+        asgi_version: str,
+        options: Mapping[str, object],
+        hooks: Hooks,
+    ) -> None: ...
+    def fileno(self) -> int:
+        """The poller's descriptor, readable when `poll` has work."""
+
+    def poll(self) -> None:
+        """Handles a bounded batch of what is ready, then flushes what the application answered."""
+
+    def tick(self) -> None:
+        """Looks at the coarse deadlines: call it every `TICK_SECONDS`."""
+
+    def drain(self) -> None:
+        """Stops accepting, closes idle connections, lets running exchanges finish; then calls `hooks.drained()` (perhaps before returning)."""
+
+    def cancel(self) -> int:
+        """Cancels the tasks of the exchanges that still run, and returns how many there were."""
+
+    def close(self) -> None:
+        """Closes every connection and the listeners, whatever state they are in. Idempotent."""
+
+    @property
+    def connections(self) -> int: ...
+    @property
+    def exchanges(self) -> int:
+        """Application calls that have not ended."""
+
+TICK_SECONDS: float
