@@ -1,0 +1,1 @@
+"""The applications that every server is measured with: the same files for all, nothing that knows a server."""

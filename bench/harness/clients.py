@@ -1,0 +1,108 @@
+"""The two load clients, run on their core against a server that listens: wrk, and our own. Knows no server.
+
+wrk's script calls no Lua per request: it replaces `wrk.format`, which wrk calls once, and leaves `request` undefined, so
+that one string is sent again and again, the whole pipelined batch in it. wrk learns the depth by parsing that string.
+"""
+
+import json
+import resource
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.native import binary
+from harness.scenarios import Scenario
+
+WRK, LOAD = "wrk", "load"
+
+# What wrk may need beyond the load itself, to connect and to print. Seconds.
+_GRACE_SECONDS = 60.0
+
+_WRK_SCRIPT = """
+function init(arguments)
+   local file = assert(io.open(arguments[1], "rb"))
+   local batch = file:read("*a"):rep(tonumber(arguments[2]))
+   file:close()
+   wrk.format = function() return batch end
+end
+
+function done(summary, latency, requests)
+   local errors = summary.errors
+   io.write(string.format(
+      '\\n{"requests": %d, "seconds": %.6f, "bytes": %d, "p50": %.1f, "p99": %.1f, "errors": %d}\\n',
+      summary.requests, summary.duration / 1e6, summary.bytes, latency:percentile(50), latency:percentile(99),
+      errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+end
+"""
+
+
+class LoadFailedError(Exception):
+    """The client met errors or responses that are not the expected ones: what it measured is worthless."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a client counted. Latencies in microseconds; of a pipelined batch, those of the whole batch."""
+
+    requests: int
+    seconds: float
+    p50: float
+    p99: float
+    client_cpu: float
+    """CPU seconds of the client itself."""
+
+
+def run(client: str, scenario: Scenario, port: int, seconds: float, core: int | None) -> Load:
+    """Loads the server for so many seconds (wrk: whole ones). Raises LoadFailedError."""
+    with tempfile.TemporaryDirectory() as directory:
+        request = Path(directory) / "request"
+        request.write_bytes(scenario.request(f"127.0.0.1:{port}"))
+        command = _COMMANDS[client](scenario, port, seconds, request)
+        before = _children_cpu()
+        report = _run_pinned(command, core, seconds)
+        cpu = _children_cpu() - before
+    if report["bytes"] < report["requests"] * len(scenario.expected):
+        raise LoadFailedError(f"{client}: {report['bytes']} bytes are too few for {report['requests']} responses")
+    return Load(report["requests"], report["seconds"], report["p50"], report["p99"], cpu)
+
+
+def _run_pinned(command: list[str], core: int | None, seconds: float) -> dict[str, Any]:
+    pinned = command if core is None else ["taskset", "--cpu-list", str(core), *command]
+    try:
+        done = subprocess.run(pinned, capture_output=True, text=True, timeout=seconds + _GRACE_SECONDS, check=True)
+    except subprocess.TimeoutExpired as error:
+        raise LoadFailedError(f"{command[0]} did not end") from error
+    except subprocess.CalledProcessError as error:
+        raise LoadFailedError(f"{command[0]} ended with {error.returncode}: {error.stderr[-500:]}") from error
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    if report["errors"] or not report["requests"]:
+        raise LoadFailedError(f"{command[0]}: {report['errors']} errors, {report['requests']} responses; {done.stderr}")
+    return report
+
+
+def _wrk(scenario: Scenario, port: int, seconds: float, request: Path) -> list[str]:
+    script = request.with_name("script.lua")
+    script.write_text(_WRK_SCRIPT)
+    options = f"--threads 1 --connections {scenario.connections} --duration {round(seconds)}s --timeout 30s"
+    # Two dashes end wrk's own arguments; what follows goes to init.
+    return [
+        "wrk", *options.split(), "--script", str(script), f"http://127.0.0.1:{port}", "--", str(request), str(scenario.depth)
+    ]  # fmt: skip
+
+
+def _load(scenario: Scenario, port: int, seconds: float, request: Path) -> list[str]:
+    options = f"--port {port} --connections {scenario.connections} --depth {scenario.depth} --seconds {seconds}"
+    return [
+        str(binary(LOAD)), *options.split(), "--request", str(request), "--body-bytes", str(len(scenario.expected))
+    ]  # fmt: skip
+
+
+_COMMANDS: dict[str, Callable[[Scenario, int, float, Path], list[str]]] = {WRK: _wrk, LOAD: _load}
+
+
+def _children_cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime

@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""Measures ferricorn and every installed peer side by side. `python bench/run.py --help`; README.md explains it.
+
+Ends with status 1 where a cell failed, so that no result with an error in it passes for a whole one.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from harness.cell import Cell, Plan, measure
+from harness.clients import LOAD, WRK, LoadFailedError
+from harness.machine import conditions
+from harness.native import binary
+from harness.process import ServerFailedError
+from harness.publish import Results
+from harness.scenarios import SCENARIOS, Scenario
+from harness.servers import FERRICORN, NotInstalledError, Target, installed_targets, parse_targets
+from harness.summary import summarise
+from harness.tables import full_table, heading, quick_table
+
+
+def main() -> int:
+    options = _parse()
+    if options.render:
+        Results.load(options.render).publish()
+        return 0
+    targets = _targets(options)
+    scenarios = [SCENARIOS[name] for name in options.quick or options.scenarios or SCENARIOS]
+    results = _run(options, scenarios, targets)
+    _print(results, quick=bool(options.quick))
+    if options.save:
+        results.save(options.save)
+    if options.publish:
+        results.publish()
+    return 1 if results.failures else 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measures ASGI servers side by side.")
+    parser.add_argument("--scenarios", type=_scenarios, help=f"comma-separated; default: all of {','.join(SCENARIOS)}")
+    parser.add_argument("--servers", type=_names, help="comma-separated NAME or NAME@PYTHON; default: all installed")
+    parser.add_argument("--rounds", type=int, help="default 5, quick 3")
+    parser.add_argument("--seconds", type=int, help="of load per cell; default 5, quick 2")
+    parser.add_argument("--warmup", type=float, help="seconds of load before each cell; default 1, quick 0.3")
+    parser.add_argument(
+        "--quick", type=_scenarios, metavar="SCENARIOS", help="a short run of these scenarios, CPU and ratios only"
+    )
+    parser.add_argument("--python", type=_interpreter, default=_interpreter(sys.executable), help="runs the servers")
+    parser.add_argument("--reference", help="ratios are taken against it; default: ferricorn, or else the first server")
+    parser.add_argument("--client", choices=(WRK, LOAD), help="default: as the scenario says")
+    parser.add_argument("--server-core", type=int, default=0, help="default 0; -1: not pinned")
+    parser.add_argument("--client-core", type=int, default=1, help="default 1; -1: not pinned")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="writes every cell as JSON")
+    parser.add_argument("--render", type=Path, metavar="FILE", help="measures nothing: publishes what was saved there")
+    parser.add_argument("--publish", action="store_true", help="writes bench/RESULTS.md and its charts")
+    options = parser.parse_args()
+    for name, full, quick in (("rounds", 5, 3), ("seconds", 5, 2), ("warmup", 1.0, 0.3)):
+        if getattr(options, name) is None:
+            setattr(options, name, quick if options.quick else full)
+    return options
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _scenarios(text: str) -> list[str]:
+    for name in _names(text):
+        if name not in SCENARIOS:
+            raise argparse.ArgumentTypeError(f"unknown scenario {name!r}; known: {', '.join(SCENARIOS)}")
+    return _names(text)
+
+
+def _interpreter(text: str) -> Path:
+    # Made absolute because servers start in another directory; not resolved, for that would leave a virtual environment.
+    return Path(os.path.abspath(text))
+
+
+def _targets(options: argparse.Namespace) -> list[Target]:
+    if not options.servers:
+        targets, absent = installed_targets(options.python)
+        for reason in absent:
+            _say(f"left out: {reason}")
+        return targets
+    try:
+        return parse_targets(options.servers, options.python)
+    except (NotInstalledError, ValueError) as error:
+        sys.exit(str(error))
+
+
+def _run(options: argparse.Namespace, scenarios: Sequence[Scenario], targets: Sequence[Target]) -> Results:
+    plan = _plan(options)
+    binary(LOAD), binary("epoll")
+    cells: list[Cell] = []
+    failures: list[str] = []
+    for scenario in scenarios:
+        for round_number, target in _schedule(scenario, targets, options.rounds):
+            try:
+                cells.append(measure(scenario, target, plan, round_number))
+                _say(_progress(cells[-1]))
+            except (ServerFailedError, LoadFailedError) as error:
+                failures.append(f"{scenario.name}, {target.label}, round {round_number}: {error}")
+                _say(f"FAILED: {failures[-1]}")
+    return Results(
+        conditions=conditions(_command(options), targets, options.python),
+        reference=options.reference or _reference(targets),
+        clients={scenario.name: plan.client_of(scenario) for scenario in scenarios},
+        cells=cells,
+        failures=failures,
+    )
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    cores = [core if core >= 0 else None for core in (options.server_core, options.client_core)]
+    if cores[1] is not None:
+        # What this process does between the cells' ends must not touch the server's core.
+        os.sched_setaffinity(0, {cores[1]})
+    return Plan(options.seconds, options.warmup, cores[0], cores[1], options.client)
+
+
+def _schedule(scenario: Scenario, targets: Sequence[Target], rounds: int) -> Iterator[tuple[int, Target]]:
+    """Every server once a round, so that noise hits all alike; each round begins with another one."""
+    able = [target for target in targets if target.server or scenario.fixed]
+    for round_number in range(rounds):
+        shift = round_number % len(able) if able else 0
+        for target in (*able[shift:], *able[:shift]):
+            yield round_number, target
+
+
+def _reference(targets: Sequence[Target]) -> str:
+    labels = [target.label for target in targets]
+    return next((label for label in labels if label.startswith(FERRICORN)), labels[0])
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The command as anyone would type it: without the paths of this machine."""
+    parts = ["python bench/run.py", f"--rounds {options.rounds}", f"--seconds {options.seconds}"]
+    parts += [f"--{name} {','.join(getattr(options, name))}" for name in ("scenarios", "quick") if getattr(options, name)]
+    if options.servers:
+        parts.append("--servers " + ",".join(name.partition("@")[0] for name in options.servers))
+    if options.client:
+        parts.append(f"--client {options.client}")
+    return " ".join(parts)
+
+
+def _progress(cell: Cell) -> str:
+    return (
+        f"round {cell.round}  {cell.scenario:<10}  {cell.server:<10}  {cell.total:8.2f} us = {cell.user:8.2f} user "
+        f"+ {cell.kernel:8.2f} kernel  {cell.throughput:10,.0f}/s  noise {cell.foreign_busy:.0%}"
+    )
+
+
+def _print(results: Results, *, quick: bool) -> None:
+    table = quick_table if quick else full_table
+    for name, rows in summarise(results.cells, results.reference).items():
+        print(f"\n{heading(SCENARIOS[name], results.clients[name])}\n\n{table(rows, results.reference)}")
+    for failure in results.failures:
+        print(f"\nFAILED: {failure}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
