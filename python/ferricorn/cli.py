@@ -1,0 +1,170 @@
+"""The command `ferricorn`, built from the options that config.py declares.
+
+No option's default, bound or help text is written here.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import threading
+from typing import Any, Final
+
+import click
+from click.core import ParameterSource
+
+from ferricorn._ferricorn import __version__
+from ferricorn.config import OPTIONS, Config
+from ferricorn.options import ENVIRONMENT_PREFIX, Choice, Flag, Option, Repeated
+from ferricorn.server import Server
+
+_EPILOG: Final = "Exit status: 0 after a shutdown, 2 for wrong usage, 3 when the server could not start."
+_LAST_SECONDS: Final = 2.0
+"""How long threads that requests left behind may keep the process after everything else has ended."""
+_EXIT_INTERRUPTED: Final = 130
+"""What a shell reports for a program that SIGINT has ended."""
+_GIVEN: Final = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+
+
+class ServerOption(click.Option):
+    """An option of the server on the command line. Left out, it is None: `Config` knows the defaults."""
+
+    def __init__(self, option: Option) -> None:
+        self.option = option
+        is_flag = isinstance(option.kind, Flag)
+        super().__init__(
+            [option.flags, option.name],
+            type=click.BOOL if is_flag else click.STRING,
+            callback=None if is_flag else self._parse,
+            multiple=isinstance(option.kind, Repeated),
+            is_flag=is_flag,
+            default=None,
+            envvar=option.environment,
+            help=option.help,
+            metavar=_metavar(option),
+        )
+
+    def _parse(self, _ctx: click.Context, _parameter: click.Parameter, text: Any) -> object:
+        kind = self.option.kind
+        try:
+            if isinstance(kind, Repeated):
+                return tuple(kind.item.parse(part) for part in text or ())
+            return None if text is None else kind.parse(text)
+        except ValueError as error:
+            raise click.BadParameter(f"{error}.") from None
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        if record is None:
+            return None
+        facts = [f"${self.option.environment}"]
+        if self.option.shown_default:
+            facts.append(f"default: {self.option.shown_default}")
+        return record[0], f"{self.option.help}  [{'; '.join(facts)}]"
+
+    def value_from_envvar(self, ctx: click.Context) -> Any:
+        """What click would have found on the command line. What cannot be read is told by the variable's name."""
+        text = self.resolve_envvar_value(ctx)
+        if text is None:
+            return None
+        kind = self.option.kind
+        try:
+            value = kind.parse(text)
+        except ValueError as error:
+            raise click.BadParameter(f"{error}.", ctx, self, f"${self.option.environment}") from None
+        if isinstance(kind, Repeated):
+            return [part for part in text.split(kind.separator) if part.strip()]
+        return value if isinstance(kind, Flag) else text
+
+
+def _metavar(option: Option) -> str | None:
+    """What stands for the value in the help text; the choices themselves, where there are some."""
+    if isinstance(option.kind, Flag):
+        return None
+    if isinstance(option.kind, Choice):
+        words = [*option.kind.choices, "MODULE:FACTORY"] if option.kind.importable else option.kind.choices
+        return f"[{'|'.join(words)}]"
+    return option.kind.metavar
+
+
+class GroupedCommand(click.Command):
+    """A command whose help lists the options under the headings that they were declared with."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+            if record is not None:
+                heading = parameter.option.group if isinstance(parameter, ServerOption) else "Other"
+                groups.setdefault(heading, []).append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records, col_max=30)
+
+
+class CommandServer(Server):
+    """A server that is all of its process: threads that requests left behind end with it."""
+
+    def _gave_up(self) -> None:
+        timer = threading.Timer(_LAST_SECONDS, _exit_now, (_status(self),))
+        timer.daemon = True
+        timer.start()
+
+
+def _exit_now(status: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _status(server: Server) -> int:
+    return _EXIT_INTERRUPTED if server.force_exit else 0
+
+
+def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        python = f"{platform.python_implementation()} {platform.python_version()}"
+        click.echo(f"ferricorn {__version__} ({python}, {platform.system()})")
+        ctx.exit()
+
+
+def _serve(app: str, **_values: object) -> None:
+    """Serve the ASGI application APP, given as MODULE:ATTRIBUTE, for example main:app."""
+    try:
+        server = CommandServer(Config(app, **_given()))
+    except (TypeError, ValueError) as error:
+        raise click.UsageError(f"{error}.") from None
+    try:
+        server.run()
+    except KeyboardInterrupt:
+        sys.exit(_EXIT_INTERRUPTED)
+    sys.exit(_status(server))
+
+
+def _given() -> dict[str, Any]:
+    """The options that were given, on the command line or in the environment."""
+    ctx = click.get_current_context()
+    return {o.name: ctx.params[o.name] for o in OPTIONS if ctx.get_parameter_source(o.name) in _GIVEN}
+
+
+main: Final = GroupedCommand(
+    "ferricorn",
+    callback=_serve,
+    help=_serve.__doc__,
+    epilog=_EPILOG,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    params=[
+        click.Argument(["app"], envvar=f"{ENVIRONMENT_PREFIX}APP"),
+        *map(ServerOption, OPTIONS),
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_print_version,
+            help="Show the version.",
+        ),
+    ],
+)

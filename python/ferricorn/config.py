@@ -1,0 +1,222 @@
+"""Every option of the server, declared once.
+
+Each field of `Config` but `app` is an option: its name, type, default, unit, bounds and help stand here and nowhere
+else. The command line (cli.py), the environment, the keyword arguments of `Config` and `run`, what the native worker is
+given and docs/options.md (reference.py) follow from the fields. Knows no argv, no environment, no sockets.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from ferricorn.kinds import Address, Header
+from ferricorn.options import Choice, Flag, Number, Option, Permissions, Repeated, Seconds, Text, declared, option
+
+APPLICATION: Final = "Application"
+LISTENING: Final = "Listening"
+RESPONSES: Final = "Responses"
+LIMITS: Final = "Limits"
+TIMEOUTS: Final = "Timeouts"
+LOGGING: Final = "Logging"
+
+LOG_LEVELS: Final = {
+    "critical": logging.CRITICAL,
+    "error": logging.ERROR,
+    "warning": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+    "trace": 5,
+}
+_MOST: Final = 2**31 - 1
+_LARGEST: Final = 2**53
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What to serve and how: `Config("main:app", port=9000)`. Immutable, checked when made.
+
+    A keyword left out, or given as None, takes its default. Raises TypeError for an unknown keyword or a value of the
+    wrong type, and ValueError for a value out of bounds, each in one sentence that names the option.
+    """
+
+    app: Callable[..., Any] | str = field(kw_only=False)
+    """The application: an ASGI callable, or where to import it from, as "module:attribute"."""
+
+    host: str = option(
+        Text("HOST"), "127.0.0.1", LISTENING, "Address or host name to listen on; 0.0.0.0 or :: for every interface."
+    )
+    port: int = option(Number("PORT", 0, 65535), 8000, LISTENING, "TCP port to listen on; 0 picks a free one.")
+    bind: Sequence[str] = option(
+        Repeated("ADDRESS", Address(), ","),
+        (),
+        LISTENING,
+        "Listen on HOST:PORT, [IPV6]:PORT, unix:PATH or fd://NUMBER, and on host and port no more; may be repeated.",
+    )
+    uds: str | None = option(Text("PATH"), None, LISTENING, "Listen on a unix domain socket.")
+    uds_mode: int = option(Permissions(), 0o666, LISTENING, "File permissions of unix domain sockets.")
+    fd: int | None = option(Number("NUMBER", 0, _MOST), None, LISTENING, "Listen on an inherited file descriptor.")
+    backlog: int = option(
+        Number("NUMBER", 1, _MOST), 2048, LISTENING, "Connections that the kernel may hold before they are accepted."
+    )
+
+    factory: bool = option(
+        Flag(), False, APPLICATION, "APP is a function that takes nothing and returns the application."
+    )
+    app_dir: str = option(
+        Text("PATH"),
+        "",
+        APPLICATION,
+        "Folder to import APP from, put first in sys.path; the current folder by default.",
+    )
+    interface: str = option(
+        Choice("NAME", ("auto", "asgi3", "asgi2")),
+        "auto",
+        APPLICATION,
+        "Style of ASGI that the application is written in; auto finds out.",
+    )
+    lifespan: str = option(
+        Choice("MODE", ("auto", "on", "off")),
+        "auto",
+        APPLICATION,
+        "Tell the application of start-up and shutdown. Where it raises at start-up, auto goes on without, on exits.",
+    )
+    loop: str = option(
+        Choice("NAME", ("auto", "asyncio", "uvloop"), importable=True),
+        "auto",
+        APPLICATION,
+        "Event loop to run on; auto is uvloop where it is installed, MODULE:FACTORY a function that makes one.",
+    )
+    root_path: str = option(
+        Text("PATH"),
+        "",
+        APPLICATION,
+        "Path under which the application is mounted, for scope['root_path']; request paths are not changed.",
+        native=True,
+    )
+
+    headers: Sequence[tuple[str, str]] = option(
+        Repeated('"NAME: VALUE"', Header(), "\n"),
+        (),
+        RESPONSES,
+        "Header field added to every response; may be repeated.",
+        flag="header",
+        native=True,
+    )
+    server_header: bool = option(Flag(), True, RESPONSES, "Add the Server header field.", native=True)
+    date_header: bool = option(Flag(), True, RESPONSES, "Add the Date header field.", native=True)
+
+    limit_concurrency: int = option(
+        Number("NUMBER", 0, _MOST, unit="requests"),
+        0,
+        LIMITS,
+        "Requests served at the same time; those above are answered 503. 0 is no limit.",
+        native=True,
+    )
+    limit_request_head: int = option(
+        Number("BYTES", 128, _MOST, unit="bytes"),
+        65536,
+        LIMITS,
+        "Size of a request line with all header fields; larger ones are answered 431, or 414.",
+        native=True,
+    )
+    limit_request_body: int = option(
+        Number("BYTES", 0, _LARGEST, unit="bytes"),
+        0,
+        LIMITS,
+        "Size of a request body; larger ones are answered 413. 0 is no limit.",
+        native=True,
+    )
+
+    timeout_keep_alive: float = option(
+        Seconds(), 5.0, TIMEOUTS, "How long a connection may wait for its next request.", native=True
+    )
+    timeout_request_head: float = option(
+        Seconds(),
+        10.0,
+        TIMEOUTS,
+        "How long a client may take to send a request's line and header fields.",
+        native=True,
+    )
+    timeout_request_body: float = option(
+        Seconds(),
+        60.0,
+        TIMEOUTS,
+        "How long a client may pause while it sends a request body.",
+        native=True,
+    )
+    timeout_graceful_shutdown: float = option(
+        Seconds(),
+        30.0,
+        TIMEOUTS,
+        "How long running requests may take to finish when the server stops; then they are cancelled.",
+    )
+
+    log_level: str = option(Choice("LEVEL", tuple(LOG_LEVELS)), "info", LOGGING, "Least severe messages to log.")
+    access_log: bool = option(Flag(), True, LOGGING, "Log a line for every response.", native=True)
+    use_colors: bool | None = option(
+        Flag(), None, LOGGING, "Colour the log; on a terminal by default, unless NO_COLOR is set."
+    )
+
+    if not TYPE_CHECKING:
+
+        def __new__(cls, *_arguments: object, **keywords: object) -> Self:
+            for name in keywords:
+                if name not in cls.__dataclass_fields__:
+                    raise TypeError(_unknown(name, cls.__dataclass_fields__))
+            return object.__new__(cls)
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.app, str) or callable(self.app)):
+            raise TypeError(f"app must be an ASGI application or a text like 'module:attribute', not {self.app!r}")
+        for declaration in OPTIONS:
+            value = _normal(declaration, getattr(self, declaration.name))
+            object.__setattr__(self, declaration.name, value)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where to listen, in the syntax of `bind`. Host and port count where no other place is named."""
+        named = list(self.bind)
+        if self.uds is not None:
+            named.append(f"unix:{self.uds}")
+        if self.fd is not None:
+            named.append(f"fd://{self.fd}")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return tuple(named) or (f"{host}:{self.port}",)
+
+    def native_options(self) -> dict[str, object]:
+        """What the native worker reads: each native option by its name, header fields in bytes, names in lower case.
+
+        A field that `headers` names is not added a second time.
+        """
+        chosen: dict[str, object] = {o.name: getattr(self, o.name) for o in OPTIONS if o.native}
+        headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in self.headers]
+        names = {name for name, _ in headers}
+        return chosen | {
+            "headers": headers,
+            "server_header": self.server_header and b"server" not in names,
+            "date_header": self.date_header and b"date" not in names,
+        }
+
+
+OPTIONS: Final[tuple[Option, ...]] = declared(Config)
+"""All options, in the order of their declaration."""
+
+
+def _normal(declaration: Option, value: object) -> object:
+    """`value` checked, or the default for None; what the kind refuses is told with the option's name in front."""
+    if value is None:
+        return declaration.default
+    try:
+        return declaration.kind.check(value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{declaration.name} {error}") from None
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"Config has no option {name!r}{hint}"

@@ -1,0 +1,76 @@
+"""The two kinds of option with a grammar of their own: a header field, and an address to listen on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ferricorn.options import Kind
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FRAMING: Final = frozenset(
+    ("connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Header(Kind):
+    """A response header field, "Name: value" in text and a pair of texts in Python (RFC 9110 section 5)."""
+
+    metavar: str = '"NAME: VALUE"'
+
+    def parse(self, text: str) -> tuple[str, str]:
+        name, colon, value = text.partition(":")
+        if not colon:
+            raise ValueError(f'must read "Name: value", not {text!r}')
+        return self.check((name, value))
+
+    def check(self, value: object) -> tuple[str, str]:
+        if isinstance(value, str):
+            return self.parse(value)
+        if not isinstance(value, Sequence) or len(value) != 2:
+            raise TypeError(f'must be ("Name", "value") pairs, not {value!r}')
+        name, content = (_as_text(part) for part in value)
+        content = content.strip(" \t")
+        if not _TOKEN.fullmatch(name):
+            raise ValueError(f"must be named by letters, digits and dashes, not {name!r}")
+        if name.lower() in _FRAMING:
+            raise ValueError(f"must not set {name!r}: the server frames messages itself")
+        if any((ord(c) < 32 and c != "\t") or ord(c) == 127 or ord(c) > 255 for c in content):
+            raise ValueError(f"must hold only printable Latin-1 characters, not {content!r}")
+        return name, content
+
+    def show(self, value: Any) -> str:
+        return f"{value[0]}: {value[1]}"
+
+
+def _as_text(part: object) -> str:
+    if isinstance(part, bytes):
+        return part.decode("latin-1")
+    if not isinstance(part, str):
+        raise TypeError(f"must be a pair of texts, not {part!r}")
+    return part
+
+
+@dataclass(frozen=True, slots=True)
+class Address(Kind):
+    """Where to listen: "HOST:PORT", "[IPV6]:PORT", "unix:PATH" or "fd://NUMBER"."""
+
+    metavar: str = "ADDRESS"
+
+    def check(self, value: object) -> str:
+        if not isinstance(value, str) or not _is_address(value):
+            raise ValueError(f"must be HOST:PORT, [IPV6]:PORT, unix:PATH or fd://NUMBER, not {value!r}")
+        return value
+
+
+def _is_address(text: str) -> bool:
+    if text.startswith("unix:"):
+        return len(text) > len("unix:")
+    if text.startswith("fd://"):
+        return text[len("fd://") :].isdecimal()
+    host, _, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    return bool(host) and (bracketed or ":" not in host) and port.isdecimal() and int(port) <= 65535

@@ -1,0 +1,37 @@
+"""Which event loop to run on."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from collections.abc import Callable
+from typing import Any, cast
+
+from ferricorn.errors import StartupError
+from ferricorn.importer import import_object
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+def loop_factory(name: str) -> LoopFactory:
+    """What makes the event loop that the option `loop` names: auto, asyncio, uvloop, or "module:factory".
+
+    auto is uvloop where it is installed. Raises StartupError for a loop that is not there.
+    """
+    if ":" in name:
+        return _imported(name)
+    if name == "asyncio" or (name == "auto" and importlib.util.find_spec("uvloop") is None):
+        # Not the policy's loop: on Windows that one has no add_reader.
+        return asyncio.SelectorEventLoop
+    try:
+        uvloop: Any = importlib.import_module("uvloop")
+    except ImportError as error:
+        raise StartupError(f"The event loop uvloop cannot be used: {error}; --loop asyncio needs no package.") from None
+    return cast(LoopFactory, uvloop.new_event_loop)
+
+
+def _imported(target: str) -> LoopFactory:
+    made = import_object(target)
+    if not callable(made):
+        raise StartupError(f"The event loop factory {target!r} is {made!r}, which cannot be called.")
+    return made

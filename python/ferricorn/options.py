@@ -1,0 +1,238 @@
+"""How an option is declared, read from text and checked. config.py declares them; this file knows none of them by name.
+
+A *kind* says what an option's values are: `parse` reads one from text (command line, environment), `check` accepts one
+from Python or refuses it, `show` prints it. What a refusal raises is the predicate of a sentence whose subject is the
+option: "must be between 0 and 65535, not 70000".
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Final
+
+ENVIRONMENT_PREFIX: Final = "FERRICORN_"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(ABC):
+    """What the values of an option are. `metavar` stands for a value in help texts, `unit` is what a number counts."""
+
+    metavar: str
+    unit: str = field(default="", kw_only=True)
+
+    def parse(self, text: str) -> object:
+        """The value that `text` spells. Raises ValueError when it spells none."""
+        return self.check(text)
+
+    @abstractmethod
+    def check(self, value: object) -> object:
+        """`value` in its one normal form. Raises TypeError for a wrong type, ValueError for a wrong value."""
+
+    def show(self, value: Any) -> str:
+        """`value` as `parse` would read it."""
+        return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Text(Kind):
+    """Any text, or a path."""
+
+    metavar: str = "TEXT"
+
+    def check(self, value: object) -> str:
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        if not isinstance(value, str):
+            raise TypeError(f"must be text, not {value!r}")
+        if "\0" in value:
+            raise ValueError("must not contain a NUL character")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Kind):
+    """One of a few words; where `importable`, also "module:attribute"."""
+
+    choices: tuple[str, ...]
+    importable: bool = False
+
+    def check(self, value: object) -> str:
+        if isinstance(value, str) and (value in self.choices or (self.importable and ":" in value)):
+            return value
+        allowed = [*self.choices, "MODULE:ATTRIBUTE"] if self.importable else self.choices
+        raise ValueError(f"must be one of {', '.join(allowed)}, not {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Kind):
+    """A whole number from `minimum` to `maximum`, both allowed."""
+
+    minimum: int
+    maximum: int
+
+    def parse(self, text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise ValueError(f"must be a whole number, not {text!r}") from None
+        return self.check(number)
+
+    def check(self, value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"must be a whole number, not {value!r}")
+        _check_bounds(value, self.minimum, self.maximum)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds(Kind):
+    """A duration in seconds, fractions allowed, from `minimum` to `maximum`."""
+
+    metavar: str = "SECONDS"
+    unit: str = field(default="seconds", kw_only=True)
+    minimum: float = 0.0
+    maximum: float = 31_536_000.0
+    """A year: far enough for any use, near enough that a deadline can always be computed."""
+
+    def parse(self, text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            raise ValueError(f"must be a number of seconds, not {text!r}") from None
+        return self.check(number)
+
+    def check(self, value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"must be a number of seconds, not {value!r}")
+        _check_bounds(value, self.minimum, self.maximum)
+        return float(value)
+
+    def show(self, value: Any) -> str:
+        return f"{value:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Flag(Kind):
+    """Yes or no."""
+
+    metavar: str = "BOOLEAN"
+
+    def parse(self, text: str) -> bool:
+        word = text.strip().lower()
+        if word in {"1", "true", "t", "yes", "y", "on"}:
+            return True
+        if word in {"0", "false", "f", "no", "n", "off"}:
+            return False
+        raise ValueError(f"must be true or false, not {text!r}")
+
+    def check(self, value: object) -> bool:
+        if not isinstance(value, bool):
+            raise TypeError(f"must be True or False, not {value!r}")
+        return value
+
+    def show(self, value: Any) -> str:
+        return "true" if value else "false"
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions(Kind):
+    """The permission bits of a file: an int in Python, octal digits in text."""
+
+    metavar: str = "OCTAL"
+
+    def parse(self, text: str) -> int:
+        try:
+            bits = int(text, 8)
+        except ValueError:
+            bits = -1
+        if not 0 <= bits <= 0o777:
+            raise ValueError(f"must be octal permissions like 660, not {text!r}")
+        return bits
+
+    def check(self, value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"must be a whole number like 0o660, not {value!r}")
+        _check_bounds(value, 0, 0o777)
+        return value
+
+    def show(self, value: Any) -> str:
+        return f"{value:o}"
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated(Kind):
+    """Any number of values of one kind, as a tuple. In one text, `separator` stands between them."""
+
+    item: Kind
+    separator: str
+
+    def parse(self, text: str) -> tuple[object, ...]:
+        return tuple(self.item.parse(part.strip()) for part in text.split(self.separator) if part.strip())
+
+    def check(self, value: object) -> tuple[object, ...]:
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            value = (value,)
+        return tuple(self.item.check(item) for item in value)
+
+    def show(self, value: Any) -> str:
+        return self.separator.join(self.item.show(item) for item in value)
+
+
+def _check_bounds(value: float, minimum: float, maximum: float) -> None:
+    if not minimum <= value <= maximum:
+        raise ValueError(f"must be between {minimum:.0f} and {maximum:.0f}, not {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option: what was written beside its field, and the names that follow from the field's name."""
+
+    name: str
+    kind: Kind
+    default: Any
+    group: str
+    help: str
+    flag: str
+    native: bool
+
+    @property
+    def environment(self) -> str:
+        """The environment variable that sets it."""
+        return ENVIRONMENT_PREFIX + self.name.upper()
+
+    @property
+    def flags(self) -> str:
+        """The command line's spelling: "--port", or "--date-header/--no-date-header" where there are two ways."""
+        two_way = isinstance(self.kind, Flag) and self.default is not False
+        return f"--{self.flag}/--no-{self.flag}" if two_way else f"--{self.flag}"
+
+    @property
+    def shown_default(self) -> str:
+        """The default with its unit, "" where there is none."""
+        if self.default is None or self.default in ("", ()):
+            return ""
+        shown = self.kind.show(self.default)
+        return f"{shown} {self.kind.unit}" if self.kind.unit and self.default else shown
+
+
+def option(kind: Kind, default: Any, group: str, help: str, *, flag: str = "", native: bool = False) -> Any:
+    """Declares an option as a dataclass field.
+
+    `help` is one or more sentences; `flag` is the command line's name without dashes (the field's name by default);
+    `native` options go to the native worker.
+    """
+    described = {"kind": kind, "group": group, "help": help, "flag": flag, "native": native}
+    return field(default=default, metadata={"option": described})
+
+
+def declared(config: type) -> tuple[Option, ...]:
+    """The options that the dataclass `config` declares, in the order of their fields."""
+    return tuple(
+        Option(**{**made.metadata["option"], "flag": flag}, name=made.name, default=made.default)
+        for made in fields(config)
+        if "option" in made.metadata and made.default is not MISSING
+        for flag in [made.metadata["option"]["flag"] or made.name.replace("_", "-")]
+    )

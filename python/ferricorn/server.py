@@ -1,0 +1,246 @@
+"""One server: from the options to a running application, and back to the last closed connection.
+
+    find the application > bind > lifespan startup > serve ... stop > drain > lifespan shutdown
+
+`Server.run` makes an event loop for it, `Server.serve` uses the one that runs. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import gc
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+
+from ferricorn import application, logging
+from ferricorn._ferricorn import Listener
+from ferricorn.config import Config
+from ferricorn.errors import EXIT_STARTUP_FAILURE, StartupError
+from ferricorn.interface import Application
+from ferricorn.lifespan import Lifespan
+from ferricorn.logging import error_log as log
+from ferricorn.loops import LoopFactory, loop_factory
+from ferricorn.serving import Serving, ends_before, listening
+from ferricorn.signals import captured
+from ferricorn.tracing import traced
+
+
+class Server:
+    """Serves one application once: `Server(Config("main:app")).run()`, or `await` its `serve()` in an event loop.
+
+    `should_exit = True` stops it, from any thread; `ready.wait(timeout)` waits until it serves, from any other thread.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.addresses: tuple[str, ...] = ()
+    `should_exit = True` stops it, from any thread; `ready.wait(timeout)` waits until it serves, in any other thread.
+        self.ready = threading.Event()
+        """Set when the server serves. Never set when it could not start: wait with a timeout."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
+        self._force = asyncio.Event()
+        self._should_exit = False
+        self._force_exit = False
+        self._used = False
+        self._owns_process = False
+        self._outcome: concurrent.futures.Future[None] = concurrent.futures.Future()
+        # A future that runs cannot be cancelled: one waiter that is cancelled must not take the others with it.
+        self._outcome.set_running_or_notify_cancel()
+
+    @property
+    def started(self) -> bool:
+        """Whether the server has begun to serve. Stays True when it has stopped."""
+        return self.ready.is_set()
+
+    @property
+    def should_exit(self) -> bool:
+        """Set it to True to stop the server; running requests may finish, within timeout_graceful_shutdown."""
+        return self._should_exit
+
+    @should_exit.setter
+    def should_exit(self, value: bool) -> None:
+        self._should_exit = value
+        self._wake(self._stop, value)
+
+    @property
+    def force_exit(self) -> bool:
+        """Set it to True, after should_exit, to wait no longer: requests are cut, lifespan shutdown is left out."""
+        return self._force_exit
+
+    @force_exit.setter
+    def force_exit(self, value: bool) -> None:
+        self._force_exit = value
+        self._wake(self._force, value)
+
+    async def wait_started(self) -> None:
+        """Returns when the server serves, in any event loop. Raises StartupError when the server cannot start."""
+        await asyncio.wrap_future(self._outcome)
+
+    def run(self) -> None:
+        """Serves on an event loop of its own until should_exit, SIGINT or SIGTERM.
+
+        Raises SystemExit(3) when it cannot start. Works in any thread; signals are seen in the main thread. Where an
+        event loop runs already (a notebook), the server gets a thread of its own, and this call waits for it as well.
+        """
+        try:
+            with self._startup():
+                found = application.find(self.config)
+                factory = loop_factory(self.config.loop)
+                with captured(self._on_signal, repeat_default=False):
+                    self._run(found, factory)
+        except StartupError:
+            sys.exit(EXIT_STARTUP_FAILURE)
+
+    async def serve(self) -> None:
+        """Serves on the running event loop until should_exit, SIGINT or SIGTERM; the signals are then raised again.
+
+        Raises StartupError when it cannot start. Cancelled, it cancels what runs and shuts the application down.
+        """
+        with self._startup(), captured(self._on_signal, repeat_default=True):
+            await self._serve(application.find(self.config))
+
+    @contextlib.contextmanager
+    def _startup(self) -> Iterator[None]:
+        """Around everything: begins with the log, and tells those who wait when the server did not start."""
+        if self._used:
+            raise RuntimeError("a Server serves once; make another one")
+        self._used = True
+        logging.configure(self.config)
+        try:
+            yield
+        except BaseException as error:
+            if isinstance(error, StartupError):
+                log.error("%s", error, exc_info=error.__cause__)
+            self._settle(error)
+            raise
+        self._settle(StartupError("The server was stopped before it had started."))
+
+    def _settle(self, problem: BaseException | None) -> None:
+        if not self._outcome.done():
+            self._outcome.set_exception(problem) if problem else self._outcome.set_result(None)
+
+    def _run(self, found: object, factory: LoopFactory) -> None:
+        if not _in_event_loop():
+            self._run_here(found, factory)
+            return
+        with concurrent.futures.ThreadPoolExecutor(1, "ferricorn") as thread:
+            try:
+                thread.submit(self._run_here, found, factory).result()
+            finally:
+                self.should_exit = True
+
+    def _run_here(self, found: object, factory: LoopFactory) -> None:
+        self._owns_process = threading.current_thread() is threading.main_thread()
+        try:
+            with asyncio.Runner(loop_factory=factory) as runner:
+                runner.run(self._serve(found))
+        finally:
+            if self._owns_process:
+                gc.unfreeze()
+
+    async def _serve(self, found: object) -> None:
+        self._loop = asyncio.get_running_loop()
+        # Asked for before there was a loop to wake.
+        if self._should_exit:
+            self._stop.set()
+        if self._force_exit:
+            self._force.set()
+        log.info("Started server process [%d]", os.getpid())
+        adapted = await application.make(found, self.config)
+        with listening(self.config) as listeners:
+            lifespan = Lifespan(adapted, self.config.lifespan)
+            if await ends_before(lifespan.startup(), self._stop):
+                await self._serve_until_stopped(adapted, listeners, lifespan)
+        log.info("Finished server process [%d]", os.getpid())
+
+    async def _serve_until_stopped(
+        self, adapted: Application, listeners: Sequence[Listener], lifespan: Lifespan
+    ) -> None:
+        serving: Serving | None = None
+        patient = True
+        try:
+            serving = Serving(self._traced(adapted), self.config, listeners, lifespan.state)
+            self._announce(listeners)
+            await self._stop.wait()
+        except asyncio.CancelledError:
+            patient = False
+            raise
+        finally:
+            await self._finish(serving, lifespan, patient)
+
+    def _traced(self, adapted: Application) -> Application:
+        if log.isEnabledFor(logging.TRACE):
+            return Application(traced(adapted.call), adapted.version)
+        return adapted
+
+    def _announce(self, listeners: Sequence[Listener]) -> None:
+        if self._owns_process:
+            # What the start made stays: the collector need not walk through it with every full collection.
+            gc.collect()
+            gc.freeze()
+        self.addresses = tuple(listener.address for listener in listeners)
+        places = ", ".join(map(_as_url, self.addresses))
+        log.info("Ferricorn running on %s (Press CTRL+C to quit)", places, extra={"bold": places})
+        self._settle(None)
+        self.ready.set()
+
+    async def _finish(self, serving: Serving | None, lifespan: Lifespan, patient: bool) -> None:
+        """Drains within the graceful timeout, or cuts at once where not `patient`; then lifespan shutdown (LIFE-10)."""
+        log.info("Shutting down")
+        timeout = self.config.timeout_graceful_shutdown
+        finished = serving is None
+        if serving is not None:
+            try:
+                finished = patient and await serving.drain(timeout, self._force)
+                if not finished:
+                    await serving.cut(self._reason_to_cut(patient))
+            finally:
+                serving.close()
+        if self._force_exit:
+            await lifespan.abandon()
+        else:
+            # Unbounded while all goes well: what the application saves now is worth waiting for. Force still ends it.
+            await ends_before(lifespan.shutdown(None if finished else timeout), self._force)
+        if not finished:
+            self._gave_up()
+
+    def _reason_to_cut(self, patient: bool) -> str:
+        if self._force_exit:
+            return "forced to exit"
+        if not patient:
+            return "the server was cancelled"
+        return f"not finished {self.config.timeout_graceful_shutdown:g} seconds after the stop"
+
+    def _gave_up(self) -> None:
+        """Requests were cut: their threads may run on."""
+
+    def _on_signal(self, number: int) -> None:
+        if self._should_exit and number == signal.SIGINT:
+            self.force_exit = True
+        else:
+            self.should_exit = True
+
+    def _wake(self, event: asyncio.Event, value: bool) -> None:
+        loop = self._loop
+        if value and loop is not None:
+            # A closed loop has nothing left to wake.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(event.set)
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _as_url(address: str) -> str:
+    return address.replace("unix:", "unix socket ", 1) if address.startswith("unix:") else f"http://{address}"

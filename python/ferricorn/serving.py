@@ -1,0 +1,133 @@
+"""The native worker at work on the running event loop: made live, drained, cut, closed.
+
+Knows no signals and no lifespan.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, Final
+
+from ferricorn._ferricorn import TICK_SECONDS, Listener, Worker
+from ferricorn.config import Config
+from ferricorn.errors import StartupError
+from ferricorn.interface import Application
+from ferricorn.logging import access_log, access_record
+from ferricorn.logging import error_log as log
+
+_CUT_SECONDS: Final = 1.0
+"""How long cancelled requests may take to end."""
+
+
+@contextlib.contextmanager
+def listening(config: Config) -> Iterator[list[Listener]]:
+    """The sockets that `config` asks for, listening, closed in the end. Raises StartupError where one cannot be had."""
+    with contextlib.ExitStack() as opened:
+        listeners = []
+        for address in config.addresses:
+            listeners.append(_bind(address, config))
+            opened.callback(listeners[-1].close)
+        yield listeners
+
+
+def _bind(address: str, config: Config) -> Listener:
+    try:
+        return Listener.bind(address, backlog=config.backlog, mode=config.uds_mode)
+    except OSError as error:
+        raise StartupError(f"Cannot listen on {address}: {(error.strerror or str(error)).lower()}.") from None
+    except ValueError as error:
+        raise StartupError(f"Cannot listen on {address}: {error}.") from None
+
+
+class Serving:
+    """Serves `application` on `listeners` from when it is made until `close`."""
+
+    def __init__(
+        self, application: Application, config: Config, listeners: Sequence[Listener], state: dict[str, Any]
+    ) -> None:
+        self._drained = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._worker = Worker(
+            application.call,
+            loop=self._loop,
+            listeners=listeners,
+            state=state,
+            asgi_version=application.version,
+            options=config.native_options() | {"access_log": _wants_access_log(config)},
+            hooks=Reports(self._drained.set),
+        )
+        try:
+            self._loop.add_reader(self._worker.fileno(), self._worker.poll)
+        except NotImplementedError:
+            self._worker.close()
+            raise StartupError(f"The event loop {self._loop!r} cannot watch file descriptors.") from None
+        self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+        self._worker.tick()
+
+    async def drain(self, timeout: float, hurry: asyncio.Event) -> bool:
+        """Stops accepting and lets what runs finish, for `timeout` seconds or until `hurry`. Whether all did finish."""
+        self._worker.drain()
+        if not self._drained.is_set():
+            log.info("Waiting for connections to close. (CTRL+C to force quit)")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await ends_before(self._drained.wait(), hurry)
+        return self._drained.is_set()
+
+    async def cut(self, reason: str) -> None:
+        """Cancels the requests that still run, and gives them a moment to end."""
+        log.error("Cancelled %d running request(s): %s.", self._worker.cancel(), reason)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CUT_SECONDS):
+                await self._drained.wait()
+
+    def close(self) -> None:
+        """Closes every connection. Idempotent."""
+        self._timer.cancel()
+        if not self._loop.is_closed():
+            self._loop.remove_reader(self._worker.fileno())
+        self._worker.close()
+
+
+def _wants_access_log(config: Config) -> bool:
+    return config.access_log and access_log.isEnabledFor(logging.INFO)
+
+
+async def ends_before(work: Coroutine[Any, Any, Any], event: asyncio.Event) -> bool:
+    """Runs `work` until it ends, or cancels it when `event` is set. Whether it ended by itself; raises what it raises."""
+    task = asyncio.create_task(work)
+    waiting = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+            return True
+        return False
+    finally:
+        waiting.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+
+
+class Reports:
+    """What the native worker tells, put into the log: its `hooks`."""
+
+    def __init__(self, drained: Callable[[], None]) -> None:
+        self.drained = drained
+
+    def application_failed(self, exception: BaseException | None, problem: str) -> None:
+        log.error("%s", problem, exc_info=exception)
+
+    def peer_failed(self, problem: str) -> None:
+        log.warning("%s", problem)
+
+    def accessed(self, lines: Sequence[tuple[str, str, str, str, int]]) -> None:
+        for line in lines:
+            access_log.handle(access_record(line))

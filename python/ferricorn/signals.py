@@ -1,0 +1,43 @@
+"""Signals that ask the process to stop. Knows no server: it tells a callback."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, Final
+
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_DEFAULTS: Final = (signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def captured(on_signal: Callable[[int], None], *, repeat_default: bool) -> Iterator[None]:
+    """Calls `on_signal` for each stop signal that arrives, in the main thread; elsewhere it does nothing.
+
+    Afterwards the handlers that were there are restored, and the signals raised again for them. `repeat_default`
+    says whether that also holds where the handler was the system's: it would end the process.
+
+    By signal.signal, not loop.add_signal_handler: that one cannot tell which handler it replaces.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    seen: list[int] = []
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        seen.append(number)
+        on_signal(number)
+
+    # None is a handler that was not installed from Python and cannot be put back from here.
+    before: dict[int, Any] = {n: signal.signal(n, handle) or signal.SIG_DFL for n in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number in reversed(seen):
+        if repeat_default or before[number] not in _DEFAULTS:
+            signal.raise_signal(number)
