@@ -17,8 +17,8 @@ _HEAD = """\
 
 Every option can be given on the command line (`ferricorn main:app --port 9000`), in the environment
 (`FERRICORN_PORT=9000`) and as a keyword of `ferricorn.run` and `ferricorn.Config` (`run("main:app", port=9000)`). The
-command line comes before the environment; keywords stand alone and read neither. `FERRICORN_APP` is the application where
-the command line names none.
+command line comes before the environment; keywords stand alone and read neither. `FERRICORN_APP` is the application
+where the command line names none.
 
 Durations are in seconds, sizes in bytes. A flag is `true` or `false` in the environment, `True` or `False` as a
 keyword; `None` as a keyword is the default.

@@ -39,7 +39,7 @@ class Server:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.addresses: tuple[str, ...] = ()
-    `should_exit = True` stops it, from any thread; `ready.wait(timeout)` waits until it serves, in any other thread.
+        """Where it listens, once started, in the syntax of `bind`, with the real port: ("127.0.0.1:8000",)."""
         self.ready = threading.Event()
         """Set when the server serves. Never set when it could not start: wait with a timeout."""
         self._loop: asyncio.AbstractEventLoop | None = None

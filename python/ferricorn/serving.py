@@ -100,7 +100,7 @@ def _wants_access_log(config: Config) -> bool:
 
 
 async def ends_before(work: Coroutine[Any, Any, Any], event: asyncio.Event) -> bool:
-    """Runs `work` until it ends, or cancels it when `event` is set. Whether it ended by itself; raises what it raises."""
+    """Runs `work` until it ends, or cancels it when `event` is set. Whether it ended by itself; its error is raised."""
     task = asyncio.create_task(work)
     waiting = asyncio.create_task(event.wait())
     try:
