@@ -1,0 +1,115 @@
+"""The fixtures: a running server for each framework, and a client for it."""
+
+import uuid
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import cast
+
+import httpx
+import pytest
+
+from .catalogue import CATALOGUE, Feature, Framework
+from .server import Server, expected_status, faults_in, running
+
+CLIENT_SECONDS = 15.0
+SMALL_FILE_BYTES = 300_017
+LARGE_FILE_BYTES = 64 * 1024 * 1024
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(feature): the test runs for the frameworks that have this feature")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs a test for every framework, or for those that the module names in `FRAMEWORKS`."""
+    if "framework" not in metafunc.fixturenames:
+        return
+    names = getattr(metafunc.module, "FRAMEWORKS", CATALOGUE.keys())
+    needed = [mark.args[0] for mark in metafunc.definition.iter_markers("needs")]
+    chosen = [each for each in CATALOGUE.values() if each.name in names and all(map(each.has, needed))]
+    metafunc.parametrize("framework", chosen, ids=lambda each: each.name, scope="module", indirect=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps the tests of one server together: pytest's own order starts it anew where a feature is lacking."""
+    ours = [index for index, item in enumerate(items) if "framework" in getattr(item, "fixturenames", ())]
+    names = list(CATALOGUE)
+    ordered = sorted((items[index] for index in ours), key=lambda item: (str(item.path), names.index(_name_in(item))))
+    for index, item in zip(ours, ordered, strict=True):
+        items[index] = item
+
+
+def _name_in(item: pytest.Item) -> str:
+    assert isinstance(item, pytest.Function)
+    return cast("Framework", item.callspec.params["framework"]).name
+
+
+@pytest.fixture(scope="module")
+def framework(request: pytest.FixtureRequest) -> Framework:
+    """Whose application is served."""
+    chosen: Framework = request.param
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the applications send as files: small.bin with a pattern, large.bin with 64 MiB of zeros."""
+    directory = tmp_path_factory.mktemp("files")
+    (directory / "small.bin").write_bytes((bytes(range(251)) * (SMALL_FILE_BYTES // 251 + 1))[:SMALL_FILE_BYTES])
+    with (directory / "large.bin").open("wb") as large:
+        large.truncate(LARGE_FILE_BYTES)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def server(framework: Framework, files: Path) -> Iterator[Server]:
+    """A server process of the module's own. At the end it has to stop as a good server does."""
+    with running(framework.target, files) as started:
+        yield started
+        assert_stops_cleanly(started, framework)
+
+
+def assert_stops_cleanly(server: Server, framework: Framework) -> None:
+    """Stops the server: exit status 0, the application shut down, nothing lost in the log. May be called again."""
+    status = server.stop()
+    log = f"{framework.name}:\n{server.log}"
+    assert status == expected_status(), log
+    assert faults_in(server.log) == [], log
+    assert server.log.count("application: shut down") == framework.has(Feature.LIFESPAN), log
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx.Client]:
+    """Asks the module's server; a connection of its own for each request under way, kept alive after it."""
+    with connected(server) as client:
+        yield client
+
+
+@pytest.fixture
+def raw(server: Server) -> Iterator[HTTPConnection]:
+    """One connection driven by hand: a request can be sent in parts, an answer left unread, the connection dropped."""
+    connection = HTTPConnection(httpx.URL(server.url).netloc.decode(), timeout=CLIENT_SECONDS)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def name() -> str:
+    """A fresh name for the signals of one test."""
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+def other_client(server: Server) -> Iterator[httpx.Client]:
+    """As `client`, on connections of its own."""
+    with connected(server) as client:
+        yield client
+
+
+def connected(server: Server) -> httpx.Client:
+    """A client that asks for no compression, so that a piece is seen when it comes."""
+    return httpx.Client(
+        base_url=server.url, timeout=CLIENT_SECONDS, trust_env=False, headers={"accept-encoding": "identity"}
+    )
