@@ -75,8 +75,8 @@ def _scenarios(text: str) -> list[str]:
 
 
 def _interpreter(text: str) -> Path:
-    # Made absolute because servers start in another directory; not resolved, for that would leave a virtual environment.
-    return Path(os.path.abspath(text))
+    # Absolute because servers start in another directory; not resolved, for that would leave a virtual environment.
+    return Path(text).absolute()
 
 
 def _targets(options: argparse.Namespace) -> list[Target]:
@@ -138,7 +138,9 @@ def _reference(targets: Sequence[Target]) -> str:
 def _command(options: argparse.Namespace) -> str:
     """The command as anyone would type it: without the paths of this machine."""
     parts = ["python bench/run.py", f"--rounds {options.rounds}", f"--seconds {options.seconds}"]
-    parts += [f"--{name} {','.join(getattr(options, name))}" for name in ("scenarios", "quick") if getattr(options, name)]
+    parts += [
+        f"--{name} {','.join(getattr(options, name))}" for name in ("scenarios", "quick") if getattr(options, name)
+    ]
     if options.servers:
         parts.append("--servers " + ",".join(name.partition("@")[0] for name in options.servers))
     if options.client:

@@ -1,7 +1,7 @@
 """The two load clients, run on their core against a server that listens: wrk, and our own. Knows no server.
 
-wrk's script calls no Lua per request: it replaces `wrk.format`, which wrk calls once, and leaves `request` undefined, so
-that one string is sent again and again, the whole pipelined batch in it. wrk learns the depth by parsing that string.
+wrk's script calls no Lua per request: it replaces `wrk.format`, which wrk calls once, and leaves `request` undefined,
+so that one string is sent again and again, the whole pipelined batch in it. wrk learns the depth by parsing it.
 """
 
 import json
@@ -88,16 +88,14 @@ def _wrk(scenario: Scenario, port: int, seconds: float, request: Path) -> list[s
     script.write_text(_WRK_SCRIPT)
     options = f"--threads 1 --connections {scenario.connections} --duration {round(seconds)}s --timeout 30s"
     # Two dashes end wrk's own arguments; what follows goes to init.
-    return [
-        "wrk", *options.split(), "--script", str(script), f"http://127.0.0.1:{port}", "--", str(request), str(scenario.depth)
-    ]  # fmt: skip
+    arguments = ["--script", str(script), f"http://127.0.0.1:{port}", "--", str(request), str(scenario.depth)]
+    return ["wrk", *options.split(), *arguments]
 
 
 def _load(scenario: Scenario, port: int, seconds: float, request: Path) -> list[str]:
     options = f"--port {port} --connections {scenario.connections} --depth {scenario.depth} --seconds {seconds}"
-    return [
-        str(binary(LOAD)), *options.split(), "--request", str(request), "--body-bytes", str(len(scenario.expected))
-    ]  # fmt: skip
+    arguments = ["--request", str(request), "--body-bytes", str(len(scenario.expected))]
+    return [str(binary(LOAD)), *options.split(), *arguments]
 
 
 _COMMANDS: dict[str, Callable[[Scenario, int, float, Path], list[str]]] = {WRK: _wrk, LOAD: _load}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 _JIFFY_SECONDS = 0.01
-# The three clocks of a process, as <linux/posix-timers.h> numbers them: user and system ticks, user ticks, exact run time.
+# The clocks of a process, as <linux/posix-timers.h> numbers them: user and system ticks, user ticks, exact run time.
 _CLOCK_TICKS, _CLOCK_USER_TICKS, _CLOCK_RUN_TIME = 0, 1, 2
 
 
@@ -29,9 +29,7 @@ class CpuTime:
         return cls(*(sum(values) for values in zip(*clocks, strict=True)))
 
     def __sub__(self, other: Self) -> Self:
-        return type(self)(
-            self.total - other.total, self.ticks - other.ticks, self.user_ticks - other.user_ticks
-        )
+        return type(self)(self.total - other.total, self.ticks - other.ticks, self.user_ticks - other.user_ticks)
 
     @property
     def user(self) -> float:
@@ -76,7 +74,7 @@ def _parents() -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Memory:
-    """In KiB. `rss` is that of the largest process, the worker; `pss` is that of the whole tree, shared pages divided."""
+    """In KiB. `rss` is that of the largest process, the worker; `pss` of the whole tree, shared pages divided."""
 
     rss: int
     pss: int

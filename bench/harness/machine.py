@@ -55,10 +55,9 @@ def python_build(python: Path) -> str:
 
 
 def _machine() -> str:
-    info = dict(
-        (name.strip(), value.strip())
-        for name, _, value in (line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines())
-    )
+    lines = (line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines())
+    # One block per core: the last one's number tells how many there are.
+    info = {name.strip(): value.strip() for name, _, value in lines}
     cores = int(info.get("processor", "0")) + 1
     hypervisor = " (virtual)" if "hypervisor" in info.get("flags", "") else ""
     return f"{info.get('model name', platform.machine())}, {cores} cores{hypervisor}"
@@ -72,7 +71,9 @@ def _wrk_version() -> str:
 
 def _commit() -> str:
     commit = _output(["git", "-C", str(BENCH), "rev-parse", "--short", "HEAD"])
-    changed = _output(["git", "-C", str(BENCH), "status", "--porcelain", "--untracked-files=no", "--", ":/crates", ":/python"])
+    changed = _output(
+        ["git", "-C", str(BENCH), "status", "--porcelain", "--untracked-files=no", "--", ":/crates", ":/python"]
+    )
     return commit + ("+changes" if changed else "")
 
 

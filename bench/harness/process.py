@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 from harness.counters import process_tree
@@ -41,7 +40,7 @@ def serve(target: Target, scenario: Scenario, core: int | None) -> Iterator[Runn
     with tempfile.TemporaryFile("w+b") as output:
         process = start(command(target, scenario, port), core, output)
         try:
-            _wait_until_right(process, scenario, port, output)
+            wait_until_right(process, scenario, port, output)
             yield Running(process.pid, port)
             if process.poll() is not None:
                 raise ServerFailedError(f"ended with status {process.returncode} under load: {_tail(output)}")
@@ -84,7 +83,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _wait_until_right(process: subprocess.Popen[bytes], scenario: Scenario, port: int, output: IO[bytes]) -> None:
+def wait_until_right(process: subprocess.Popen[bytes], scenario: Scenario, port: int, output: IO[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
@@ -109,4 +108,3 @@ def check(scenario: Scenario, port: int) -> None:
 def _tail(output: IO[bytes]) -> str:
     output.seek(0)
     return output.read()[-2000:].decode(errors="replace") or "no output"
-

@@ -15,11 +15,12 @@ from harness.summary import Summary, summarise
 from harness.tables import full_table, heading
 
 _READING = """\
-CPU is what the server's whole process tree spent for one request; user and kernel are its parts. "Spread" is the range of
-CPU over the rounds. A ratio is {reference} divided by the server of the row, taken within each round, of which the median
-stands here: under 1 {reference} needs less, but for requests/s, where over 1 is more. RSS is the largest process, PSS the
-whole tree. Where "client busy" is near 100 %, the client and not the server bounds requests/s and latency. "Noise" is what
-other processes took of the machine's cores, at most, during a cell. Latencies of pipelined requests are those of a batch.
+CPU is what the server's whole process tree spent for one request; user and kernel are its parts. "Spread" is the
+range of CPU over the rounds. A ratio is {reference} divided by the server of the row, taken within each round, of
+which the median stands here: under 1 {reference} needs less, but for requests/s, where over 1 is more. RSS is the
+largest process, PSS the whole tree. Where "client busy" is near 100 %, the client and not the server bounds
+requests/s and latency. "Noise" is what other processes took of the machine's cores, at most, during a cell. Latencies
+of pipelined requests are those of a batch.
 """
 
 
@@ -102,7 +103,7 @@ def _charts(summaries: Mapping[str, Sequence[Summary]], reference: str) -> dict[
 
     cpu = panels(lambda row: row.user, lambda row: row.kernel)
     latency = panels(lambda row: row.p50, lambda row: row.p99 - row.p50)
-    memory = panels(lambda row: row.pss / 1024, lambda row: 0.0)
+    memory = panels(lambda row: row.pss / 1024, lambda _: 0.0)
     return {
         "cpu": Chart("Server CPU per request", "microseconds", ("user", "kernel"), cpu),
         "latency": Chart("Latency", "microseconds", ("median", "up to the 99th percentile"), latency),

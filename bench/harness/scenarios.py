@@ -51,7 +51,13 @@ _ALL = (
     Scenario("fastapi", "FastAPI JSON, 64 connections", "apps.framework:app", ITEM, path="/items/42"),
     Scenario("echo1k", "POST echo of 1 KiB, 64 connections", "apps.raw:echo", b"x" * KIB, body=b"x" * KIB),
     Scenario(
-        "echo1m", "POST echo of 1 MiB, 16 connections", "apps.raw:echo", b"x" * KIB**2, connections=16, body=b"x" * KIB**2, client="load"
+        "echo1m",
+        "POST echo of 1 MiB, 16 connections",
+        "apps.raw:echo",
+        b"x" * KIB**2,
+        connections=16,
+        body=b"x" * KIB**2,
+        client="load",
     ),
     Scenario("large", "64 KiB response, 64 connections", "apps.raw:large", b"x" * 64 * KIB, client="load", fixed=True),
     Scenario("stream", "ten streamed chunks of 1 KiB, 64 connections", "apps.raw:stream", b"x" * 10 * KIB),

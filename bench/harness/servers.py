@@ -53,9 +53,7 @@ _ALL = (
     # Takes uvloop by itself when it is installed; writes no access log unless told to.
     Server("peregrine", "--host 127.0.0.1 --port {port} --log-level warning {app}", distribution="peregrine-server"),
     # Its runtime is the loop's selector, so that uvloop cannot be used.
-    Server(
-        "weft", "--host 127.0.0.1 --port {port} --log-level warning {app}", distribution="weft-server", needs=()
-    ),
+    Server("weft", "--host 127.0.0.1 --port {port} --log-level warning {app}", distribution="weft-server", needs=()),
     Server(
         "granian",
         "--interface asgi --host 127.0.0.1 --port {port} --loop uvloop --no-access-log --log-level warning "
@@ -68,7 +66,10 @@ _ALL = (
         "--no-proxy-headers {app}",
         needs=("uvloop", "httptools"),
     ),
-    Server("hypercorn", "--bind 127.0.0.1:{port} --worker-class uvloop --workers 1 --backlog 2048 --log-level WARNING {app}"),
+    Server(
+        "hypercorn",
+        "--bind 127.0.0.1:{port} --worker-class uvloop --workers 1 --backlog 2048 --log-level WARNING {app}",
+    ),
     # One Tokio thread beside the event loop's: both share the one core.
     Server(
         "h2corn",

@@ -82,7 +82,9 @@ def _ratios(cells: Sequence[Cell], reference: Sequence[Cell]) -> dict[str, float
     pairs = [(by_round[cell.round], cell) for cell in cells if cell.round in by_round]
     if not pairs:
         return {}
-    return {name: median(_quotient(value(ours), value(theirs)) for ours, theirs in pairs) for name, value in RATIOS.items()}
+    return {
+        name: median(_quotient(value(ours), value(theirs)) for ours, theirs in pairs) for name, value in RATIOS.items()
+    }
 
 
 def _quotient(ours: float, theirs: float) -> float:

@@ -88,5 +88,8 @@ def _table(summaries: Sequence[Summary], columns: Sequence[Column]) -> str:
 
 
 def _line(row: Row, widths: Sequence[int]) -> str:
-    first, *others = (f"{value:<{width}}" if at == 0 else f"{value:>{width}}" for at, (value, width) in enumerate(zip(row, widths, strict=True)))
+    first, *others = (
+        f"{value:<{width}}" if at == 0 else f"{value:>{width}}"
+        for at, (value, width) in enumerate(zip(row, widths, strict=True))
+    )
     return "| " + " | ".join((first, *others)) + " |"
