@@ -51,6 +51,9 @@ pub trait Application: 'static {
 
     /// Something that the exchange waited for may go on.
     fn wake(&self, exchange: ExchangeId, wake: Wake);
+
+    /// The end of a turn of the server: for applications that have work of their own to run there.
+    fn poll(&self) {}
 }
 
 /// An application as people write it: `async fn app(scope: Scope, receive: Receive, send: Send)`.

@@ -1,1 +1,36 @@
-//! Python.
+//! Python ASGI applications on the Ferricorn server: the native module `ferricorn._ferricorn`, whose documentation is
+//! `python/ferricorn/_ferricorn.pyi`.
+//!
+//! It makes Python an [`asgi::Application`]: scope dicts, awaitables, tasks. It does not know sockets or protocols, and it
+//! holds no global mutable state: everything hangs off a worker.
+
+mod application;
+mod awaitable;
+mod event_loop;
+mod exchange;
+mod ffi;
+mod host;
+mod options;
+mod scope;
+mod send;
+mod task;
+mod worker;
+
+/// The native part of Ferricorn.
+#[pyo3::pymodule(gil_used = false)]
+mod _ferricorn {
+    use pyo3::prelude::*;
+    use pyo3::types::PyTuple;
+
+    #[pymodule_export]
+    use crate::send::ClientDisconnected;
+    #[pymodule_export]
+    use crate::worker::{PyListener, PyWorker};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("OPTION_NAMES", PyTuple::new(module.py(), crate::options::NAMES)?)?;
+        module.add("TICK_SECONDS", ferricorn_server::TICK.as_secs_f64())
+    }
+}

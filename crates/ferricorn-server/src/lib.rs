@@ -1,1 +1,39 @@
-//! Serving.
+//! The server: listeners, connections, deadlines and the poller, for any [`asgi::Application`].
+//!
+//! A [`Worker`] owns its sockets and one poller whose descriptor can be watched by any event loop. Each call of
+//! [`Worker::poll`] drains a bounded batch of what is ready: read, parse, call the application, write.
+//!
+//! ```text
+//!   event loop of the application (asyncio, uvloop, or `serve` below)
+//!        | the poller's descriptor is readable
+//!        v
+//!   Worker::poll ── Connection (one a socket) ── ferricorn_proto (bytes in, events out)
+//!        |                                            ^
+//!        v  Application::call(scope, exchange)        |  Worker::receive, Worker::send, Worker::finish
+//!   the application ──────────────────────────────────┘
+//! ```
+//!
+//! It does not know Python, and it does not know a protocol's bytes. No borrow of a worker's state is held while the
+//! application is called, because the application calls straight back.
+#![forbid(unsafe_code)]
+
+mod access_log;
+mod clock;
+mod connection;
+mod file;
+mod listener;
+mod poller;
+mod scope;
+mod serve;
+mod slab;
+mod socket;
+mod tasks;
+mod worker;
+
+pub use access_log::Access;
+pub use ferricorn_proto::Limits;
+pub use listener::{Bind, Listener};
+pub use serve::{Stop, serve};
+pub use tasks::Tasks;
+pub use ferricorn_proto::http1::Finished;
+pub use worker::{Config, Host, Problem, Sent, TICK, Worker};

@@ -1,0 +1,185 @@
+//! Python as an [`Application`]: the callable, and what belongs to all of its calls.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+
+use asgi::{Application, ExchangeId, HttpScopeRef, Outcome, ResponseStart, Wake};
+use ferricorn_server::{Finished, Worker};
+use pyo3::exceptions::asyncio::CancelledError;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::intern;
+
+use crate::awaitable::Done;
+use crate::event_loop::EventLoop;
+use crate::exchange::Exchange;
+use crate::scope::{Memory, Scopes};
+use crate::send::ClientDisconnected;
+use crate::task;
+
+/// After so many answers without a wait, one waits for a turn of the loop: an application that never really waits must
+/// not keep the others from running.
+const INSTANT_ANSWERS: u32 = 256;
+
+/// The worker of a Python application.
+pub(crate) type Server = Worker<PythonApplication>;
+
+/// One Python application on one event loop.
+pub(crate) struct PythonApplication {
+    server: OnceCell<Weak<Server>>,
+    callable: Py<PyAny>,
+    hooks: Py<PyAny>,
+    scopes: Scopes,
+    pub(crate) event_loop: EventLoop,
+    /// What every `send` that need not wait returns.
+    pub(crate) done: Py<Done>,
+    /// Memory for the head of a response, used again by each.
+    pub(crate) start: RefCell<ResponseStart>,
+    /// The tasks of calls that wait for something: the event loop itself holds tasks weakly.
+    tasks: RefCell<HashMap<ExchangeId, Py<PyAny>>>,
+    /// The futures that calls of `receive` and `send` wait on.
+    waiting: RefCell<HashMap<ExchangeId, Vec<(Wake, Py<PyAny>)>>>,
+    /// Answers without a wait since the loop last ran.
+    instant_answers: Cell<u32>,
+}
+
+impl PythonApplication {
+    pub(crate) fn new(
+        py: Python<'_>,
+        callable: Py<PyAny>,
+        event_loop: EventLoop,
+        hooks: Py<PyAny>,
+        scopes: Scopes,
+    ) -> PyResult<Self> {
+        Ok(Self {
+            server: OnceCell::new(),
+            callable,
+            hooks,
+            scopes,
+            event_loop,
+            done: Py::new(py, Done)?,
+            start: RefCell::default(),
+            tasks: RefCell::default(),
+            waiting: RefCell::default(),
+            instant_answers: Cell::new(0),
+        })
+    }
+
+    /// Says which worker drives it.
+    pub(crate) fn attach(server: &Rc<Server>) {
+        let _ = server.application().server.set(Rc::downgrade(server));
+    }
+
+    /// Starts a call: the coroutine of the application, in a task of its own (CON-01).
+    fn start_call(
+        &self,
+        py: Python<'_>,
+        scope: &HttpScopeRef<'_>,
+        exchange: ExchangeId,
+        memory: &mut Memory,
+    ) -> PyResult<()> {
+        let Some(server) = self.server.get().and_then(Weak::upgrade) else { return Ok(()) };
+        let scope = self.scopes.http(py, scope, memory)?;
+        let object = Exchange::object(py, Rc::clone(&server), exchange)?;
+        let receive = object.getattr(intern!(py, "receive"))?;
+        let send = object.getattr(intern!(py, "send"))?;
+        let coroutine = self.callable.bind(py).call1((scope, receive, send))?;
+        if let Some(task) = task::start(&self.event_loop, server, exchange, &coroutine)? {
+            self.tasks.borrow_mut().insert(exchange, task.unbind());
+        }
+        Ok(())
+    }
+
+    /// A call has ended; what that means for the client is the worker's to say, and what is worth a word is said here.
+    pub(crate) fn ended(&self, py: Python<'_>, server: &Server, exchange: ExchangeId, error: Option<&PyErr>) {
+        self.tasks.borrow_mut().remove(&exchange);
+        let outcome = if error.is_some() { Outcome::Failed } else { Outcome::Returned };
+        let finished = server.finish(exchange, outcome);
+        let problem = match (error, finished) {
+            (Some(error), _) if is_quiet(py, error) => return,
+            (Some(_), _) => "Exception in ASGI application",
+            (None, Finished::NoResponse) => "ASGI application returned without sending a response",
+            (None, Finished::Truncated) => "ASGI application returned before its response was complete",
+            (None, _) => return,
+        };
+        let exception = error.map(|error| error.value(py).clone());
+        if let Err(error) = self.hooks.call_method1(py, intern!(py, "application_failed"), (exception, problem)) {
+            error.write_unraisable(py, Some(self.hooks.bind(py)));
+        }
+    }
+
+    /// Whether the next answer is to wait for a turn of the loop.
+    pub(crate) fn is_hasty(&self) -> bool {
+        let answers = self.instant_answers.get() + 1;
+        let hasty = answers > INSTANT_ANSWERS;
+        self.instant_answers.set(if hasty { 0 } else { answers });
+        hasty
+    }
+
+    /// A future that ends when the exchange is woken for this.
+    pub(crate) fn wait<'py>(&self, py: Python<'py>, exchange: ExchangeId, wake: Wake) -> PyResult<Bound<'py, PyAny>> {
+        let future = self.event_loop.future(py)?;
+        self.waiting.borrow_mut().entry(exchange).or_default().push((wake, future.clone().unbind()));
+        Ok(future)
+    }
+
+    /// Nobody waits on this future any more.
+    pub(crate) fn forget(&self, exchange: ExchangeId, future: &Py<PyAny>) {
+        let mut waiting = self.waiting.borrow_mut();
+        if let Some(futures) = waiting.get_mut(&exchange) {
+            futures.retain(|(_, kept)| !kept.is(future));
+            if futures.is_empty() {
+                waiting.remove(&exchange);
+            }
+        }
+    }
+
+    /// Cancels the tasks of every call that runs; says how many.
+    pub(crate) fn cancel(&self, py: Python<'_>) -> PyResult<usize> {
+        let tasks: Vec<_> = self.tasks.borrow().values().map(|task| task.clone_ref(py)).collect();
+        for task in &tasks {
+            task.call_method0(py, intern!(py, "cancel"))?;
+        }
+        Ok(tasks.len())
+    }
+}
+
+/// Whether an exception that leaves the application is no news: its client has gone (HTTP-29), or the server cancelled it.
+fn is_quiet(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<ClientDisconnected>(py) || error.is_instance_of::<CancelledError>(py)
+}
+
+impl Application for PythonApplication {
+    type ConnectionMemory = Memory;
+    type Body = PyBackedBytes;
+
+    fn call(&self, scope: &HttpScopeRef<'_>, exchange: ExchangeId, memory: &mut Memory) {
+        Python::attach(|py| {
+            if let Err(error) = self.start_call(py, scope, exchange, memory)
+                && let Some(server) = self.server.get().and_then(Weak::upgrade)
+            {
+                self.ended(py, &server, exchange, Some(&error));
+            }
+        });
+    }
+
+    fn wake(&self, exchange: ExchangeId, wake: Wake) {
+        let Some(futures) = self.waiting.borrow_mut().remove(&exchange) else { return };
+        Python::attach(|py| {
+            let (due, rest): (Vec<_>, Vec<_>) = futures.into_iter().partition(|(wanted, _)| *wanted == wake);
+            if !rest.is_empty() {
+                self.waiting.borrow_mut().entry(exchange).or_default().extend(rest);
+            }
+            for (_, future) in due {
+                if let Err(error) = EventLoop::resolve(future.bind(py)) {
+                    error.write_unraisable(py, Some(future.bind(py)));
+                }
+            }
+        });
+    }
+
+    fn poll(&self) {
+        self.instant_answers.set(0);
+    }
+}

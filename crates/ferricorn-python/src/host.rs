@@ -1,0 +1,107 @@
+//! The process around the worker, told through the hooks it gave, and the event loop, asked to come back soon.
+
+use std::cell::{Cell, OnceCell};
+use std::rc::{Rc, Weak};
+
+use ferricorn_server::{Access, Host, Problem};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::application::Server;
+use crate::ffi::ThreadBound;
+
+/// What the process is told, by the methods of its hooks.
+pub(crate) struct Process {
+    pub(crate) hooks: Py<PyAny>,
+    pub(crate) poll_soon: Py<PollSoon>,
+}
+
+impl Process {
+    fn tell(&self, py: Python<'_>, result: PyResult<Py<PyAny>>) {
+        if let Err(error) = result {
+            error.write_unraisable(py, Some(self.hooks.bind(py)));
+        }
+    }
+}
+
+impl Host for Process {
+    fn poll_soon(&self) {
+        Python::attach(|py| self.tell(py, PollSoon::schedule(self.poll_soon.bind(py)).map(|()| py.None())));
+    }
+
+    fn problem(&self, problem: &Problem) {
+        Python::attach(|py| {
+            self.tell(py, self.hooks.call_method1(py, intern!(py, "peer_failed"), (problem.to_string(),)));
+        });
+    }
+
+    fn accessed(&self, accesses: &[Access]) {
+        Python::attach(|py| {
+            let lines: Vec<_> = accesses
+                .iter()
+                .map(|access| {
+                    let client = access.client.as_ref().map(ToString::to_string).unwrap_or_default();
+                    (client, &access.method, &access.target, access.http_version.as_str(), access.status)
+                })
+                .collect();
+            self.tell(py, self.hooks.call_method1(py, intern!(py, "accessed"), (lines,)));
+        });
+    }
+
+    fn drained(&self) {
+        Python::attach(|py| self.tell(py, self.hooks.call_method0(py, intern!(py, "drained"))));
+    }
+}
+
+/// What the loop calls when the worker has work although no descriptor is ready.
+#[pyclass(frozen, module = "ferricorn")]
+pub(crate) struct PollSoon(ThreadBound<Schedule>);
+
+struct Schedule {
+    call_soon: Py<PyAny>,
+    /// The worker's own context: a poll that an application caused must not start others in that one's (CON-10).
+    arguments: Py<PyDict>,
+    scheduled: Cell<bool>,
+    server: OnceCell<Weak<Server>>,
+}
+
+impl PollSoon {
+    pub(crate) fn new(event_loop: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = event_loop.py();
+        let arguments = PyDict::new(py);
+        arguments.set_item("context", py.import("contextvars")?.call_method0("copy_context")?)?;
+        Ok(Self(ThreadBound::new(Schedule {
+            call_soon: event_loop.getattr("call_soon")?.unbind(),
+            arguments: arguments.unbind(),
+            scheduled: Cell::new(false),
+            server: OnceCell::new(),
+        })))
+    }
+
+    pub(crate) fn attach(&self, server: &Rc<Server>) -> PyResult<()> {
+        let _ = self.0.get()?.server.set(Rc::downgrade(server));
+        Ok(())
+    }
+
+    fn schedule(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let schedule = slf.get().0.get()?;
+        if !schedule.scheduled.replace(true) {
+            let py = slf.py();
+            schedule.call_soon.bind(py).call((slf,), Some(schedule.arguments.bind(py)))?;
+        }
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl PollSoon {
+    fn __call__(&self) -> PyResult<()> {
+        let schedule = self.0.get()?;
+        schedule.scheduled.set(false);
+        if let Some(server) = schedule.server.get().and_then(Weak::upgrade) {
+            server.poll();
+        }
+        Ok(())
+    }
+}

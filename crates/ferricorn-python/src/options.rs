@@ -1,0 +1,85 @@
+//! The worker's options, as the process declares them (`python/ferricorn/config.py`): a typed mirror without defaults.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use asgi::Headers;
+use ferricorn_server::{Config, Limits};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyAnyMethods, PyDict};
+
+/// Every key that is read: each must be there, and no other may be.
+pub(crate) const NAMES: [&str; 11] = [
+    "access_log",
+    "date_header",
+    "headers",
+    "limit_concurrency",
+    "limit_request_body",
+    "limit_request_head",
+    "root_path",
+    "server_header",
+    "timeout_keep_alive",
+    "timeout_request_body",
+    "timeout_request_head",
+];
+
+/// Reads the options.
+///
+/// # Errors
+/// TypeError for a missing or unknown key, or a value of the wrong type.
+pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<Config> {
+    for key in options.keys() {
+        let key: String = key.extract()?;
+        if !NAMES.contains(&key.as_str()) {
+            return Err(PyTypeError::new_err(format!("the worker has no option '{key}'")));
+        }
+    }
+    let options = Options(options);
+    let limits = Limits {
+        head: options.get("limit_request_head")?,
+        body: Some(options.get("limit_request_body")?).filter(|limit| *limit != 0),
+        keep_alive: options.seconds("timeout_keep_alive")?,
+        request_head: options.seconds("timeout_request_head")?,
+        request_body: options.seconds("timeout_request_body")?,
+        date: options.get("date_header")?,
+        headers: default_headers(options.get("headers")?, options.get("server_header")?)?,
+        ..Limits::default()
+    };
+    Ok(Config {
+        limits: Rc::new(limits),
+        root_path: options.get("root_path")?,
+        concurrency: options.get("limit_concurrency")?,
+        access_log: options.get("access_log")?,
+    })
+}
+
+struct Options<'a, 'py>(&'a Bound<'py, PyDict>);
+
+impl<'py> Options<'_, 'py> {
+    fn get<T: FromPyObjectOwned<'py>>(&self, name: &str) -> PyResult<T> {
+        let value = self.0.as_any().get_item(name);
+        let value = value.map_err(|_| PyTypeError::new_err(format!("the worker's option '{name}' is missing")))?;
+        value.extract::<T>().map_err(|error| {
+            let error: PyErr = error.into();
+            PyTypeError::new_err(format!("the worker's option '{name}': {}", error.value(self.0.py())))
+        })
+    }
+
+    fn seconds(&self, name: &str) -> PyResult<Duration> {
+        Duration::try_from_secs_f64(self.get(name)?)
+            .map_err(|error| PyValueError::new_err(format!("the worker's option '{name}': {error}")))
+    }
+}
+
+fn default_headers(fields: Vec<(Vec<u8>, Vec<u8>)>, server: bool) -> PyResult<Headers> {
+    let mut headers = Headers::new();
+    let named = fields.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"server"));
+    if server && !named {
+        headers.push(b"server", b"ferricorn").map_err(|error| PyValueError::new_err(error.to_string()))?;
+    }
+    for (name, value) in fields {
+        headers.push(&name, &value).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    }
+    Ok(headers)
+}

@@ -1,0 +1,198 @@
+//! The application's event dicts, read and checked (HTTP-13 to HTTP-27, ERR-01 to ERR-03). What may come when is the
+//! protocol's to say.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+use asgi::{Headers, ResponseStart, SendError, SendEvent};
+use pyo3::exceptions::{PyKeyError, PyOSError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyString, PyTuple};
+use pyo3::{create_exception, intern};
+
+use crate::ffi;
+
+create_exception!(
+    ferricorn,
+    ClientDisconnected,
+    PyOSError,
+    "Raised from `await send(...)` after the client has gone (HTTP-28)."
+);
+
+/// An event on its way to the worker.
+pub(crate) enum Event {
+    /// `http.response.start`, in the memory that the caller lent.
+    Start,
+    Other(SendEvent<PyBackedBytes>),
+}
+
+/// Reads an event; a response's start goes to `start`, whose memory is used again.
+///
+/// # Errors
+/// TypeError, ValueError and KeyError for what is no valid event.
+pub(crate) fn read(event: &Bound<'_, PyAny>, start: &RefCell<ResponseStart>) -> PyResult<Event> {
+    let py = event.py();
+    let Ok(dict) = event.cast::<PyDict>() else {
+        return Err(PyTypeError::new_err(format!("an event is a dict, not {}", type_name(event))));
+    };
+    let kind = required(dict, intern!(py, "type"), "an event")?;
+    let Ok(kind) = kind.cast::<PyString>() else {
+        return Err(PyTypeError::new_err(format!("an event's 'type' is a str, not {}", type_name(&kind))));
+    };
+    match kind.to_str()? {
+        "http.response.body" => read_body(dict).map(Event::Other),
+        "http.response.start" => {
+            read_start(dict, start)?;
+            Ok(Event::Start)
+        }
+        "http.response.pathsend" => {
+            let path: PathBuf = required(dict, intern!(py, "path"), "'http.response.pathsend'")?.extract()?;
+            Ok(Event::Other(SendEvent::ResponsePathsend { path }))
+        }
+        "http.response.zerocopysend" => read_zerocopysend(dict).map(Event::Other),
+        "http.response.trailers" => {
+            let mut headers = Headers::new();
+            read_headers(dict, &mut headers)?;
+            let more_trailers = flag(dict, intern!(py, "more_trailers"))?;
+            Ok(Event::Other(SendEvent::ResponseTrailers { headers, more_trailers }))
+        }
+        "http.response.early_hint" => {
+            let links = required(dict, intern!(py, "links"), "'http.response.early_hint'")?;
+            let links = links.try_iter()?.map(|link| Ok(bytes(&link?, "a link")?.to_vec())).collect::<PyResult<_>>()?;
+            Ok(Event::Other(SendEvent::ResponseEarlyHint { links }))
+        }
+        other => Err(PyValueError::new_err(format!("'{other}' is no event that an HTTP exchange knows"))),
+    }
+}
+
+fn read_start(dict: &Bound<'_, PyDict>, start: &RefCell<ResponseStart>) -> PyResult<()> {
+    let py = dict.py();
+    let status = required(dict, intern!(py, "status"), "'http.response.start'")?;
+    let status: i64 = status
+        .extract()
+        .map_err(|_| PyTypeError::new_err(format!("'status' is an int, not {}", type_name(&status))))?;
+    // Header iterables may run the application's code, so nothing is borrowed while they do.
+    let mut headers = std::mem::take(&mut start.borrow_mut().headers);
+    headers.clear();
+    let read = read_headers(dict, &mut headers).and_then(|()| flag(dict, intern!(py, "trailers")));
+    let mut start = start.borrow_mut();
+    start.headers = headers;
+    start.trailers = read?;
+    start.status = u16::try_from(status).unwrap_or_default();
+    Ok(())
+}
+
+fn read_body(dict: &Bound<'_, PyDict>) -> PyResult<SendEvent<PyBackedBytes>> {
+    let py = dict.py();
+    let body = match dict.get_item(intern!(py, "body"))? {
+        Some(body) => bytes(&body, "'body'")?,
+        None => PyBackedBytes::from(PyBytes::new(py, b"")),
+    };
+    Ok(SendEvent::ResponseBody { body, more_body: flag(dict, intern!(py, "more_body"))? })
+}
+
+fn read_zerocopysend(dict: &Bound<'_, PyDict>) -> PyResult<SendEvent<PyBackedBytes>> {
+    let py = dict.py();
+    let file = required(dict, intern!(py, "file"), "'http.response.zerocopysend'")?;
+    let fd: RawFd = match file.extract() {
+        Ok(fd) => fd,
+        Err(_) => file.call_method0(intern!(py, "fileno"))?.extract()?,
+    };
+    let number = |name| -> PyResult<Option<u64>> {
+        match dict.get_item(name)? {
+            Some(value) if !value.is_none() => value.extract().map(Some),
+            _ => Ok(None),
+        }
+    };
+    // A buffered file object has read ahead: its own idea of the position is the one that counts.
+    let mut offset = number(intern!(py, "offset"))?;
+    if offset.is_none() && file.hasattr(intern!(py, "tell"))? {
+        offset = Some(file.call_method0(intern!(py, "tell"))?.extract()?);
+    }
+    Ok(SendEvent::ResponseZerocopysend {
+        file: File::from(ffi::duplicate_fd(fd)?),
+        offset,
+        count: number(intern!(py, "count"))?,
+        more_body: flag(dict, intern!(py, "more_body"))?,
+    })
+}
+
+/// Adds the fields of the event's `headers` (HDR-08): iterated once, whatever iterable it is.
+fn read_headers(dict: &Bound<'_, PyDict>, headers: &mut Headers) -> PyResult<()> {
+    let Some(fields) = dict.get_item(intern!(dict.py(), "headers"))? else { return Ok(()) };
+    if let Ok(list) = fields.cast::<PyList>() {
+        for field in list.iter() {
+            push_header(&field, headers)?;
+        }
+        return Ok(());
+    }
+    for field in fields.try_iter()? {
+        push_header(&field?, headers)?;
+    }
+    Ok(())
+}
+
+fn push_header(field: &Bound<'_, PyAny>, headers: &mut Headers) -> PyResult<()> {
+    let pushed = match field.cast::<PyTuple>() {
+        Ok(tuple) if tuple.len() == 2 => push_pair(&tuple.get_item(0)?, &tuple.get_item(1)?, headers),
+        _ => {
+            let mut items = field.try_iter()?;
+            match (items.next().transpose()?, items.next().transpose()?, items.next().transpose()?) {
+                (Some(name), Some(value), None) => push_pair(&name, &value, headers),
+                _ => return Err(PyValueError::new_err("a header is a name and a value")),
+            }
+        }
+    };
+    pushed
+}
+
+fn push_pair(name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>, headers: &mut Headers) -> PyResult<()> {
+    let result = match (name.cast::<PyBytes>(), value.cast::<PyBytes>()) {
+        (Ok(name), Ok(value)) => headers.push(name.as_bytes(), value.as_bytes()),
+        _ => headers.push(&bytes(name, "a header's name")?, &bytes(value, "a header's value")?),
+    };
+    result.map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+fn required<'py>(dict: &Bound<'py, PyDict>, key: &Bound<'py, PyString>, of: &str) -> PyResult<Bound<'py, PyAny>> {
+    dict.get_item(key)?.ok_or_else(|| PyKeyError::new_err(format!("{of} needs '{key}'")))
+}
+
+/// A bool that is false where it is absent.
+fn flag(dict: &Bound<'_, PyDict>, key: &Bound<'_, PyString>) -> PyResult<bool> {
+    dict.get_item(key)?.map_or(Ok(false), |value| value.is_truthy())
+}
+
+/// The bytes of a bytes, bytearray or memoryview (HTTP-26).
+fn bytes(object: &Bound<'_, PyAny>, what: &str) -> PyResult<PyBackedBytes> {
+    if let Ok(bytes) = object.cast::<PyBytes>() {
+        return Ok(bytes.clone().into());
+    }
+    if let Ok(array) = object.cast::<PyByteArray>() {
+        return Ok(array.clone().into());
+    }
+    let is_buffer = object.is_instance_of::<pyo3::types::PyMemoryView>();
+    if !is_buffer {
+        return Err(PyTypeError::new_err(format!("{what} is bytes, not {}", type_name(object))));
+    }
+    let copy = object.call_method0(intern!(object.py(), "tobytes"))?;
+    Ok(copy.cast_into::<PyBytes>()?.into())
+}
+
+fn type_name(object: &Bound<'_, PyAny>) -> String {
+    object.get_type().name().map_or_else(|_| "that".to_owned(), |name| name.to_string())
+}
+
+/// The exception for an event that was refused.
+pub(crate) fn exception(error: SendError) -> PyErr {
+    let text = error.to_string();
+    match error {
+        SendError::Disconnected => ClientDisconnected::new_err(text),
+        SendError::Status(_) | SendError::Header(_) | SendError::ContentLength => PyValueError::new_err(text),
+        SendError::File(error) => error.into(),
+        _ => PyRuntimeError::new_err(text),
+    }
+}

@@ -1,0 +1,149 @@
+//! The classes that the process uses: `Listener` and `Worker`. Their documentation is in `_ferricorn.pyi`.
+
+use std::os::fd::{AsRawFd, RawFd};
+use std::rc::Rc;
+use std::str::FromStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ferricorn_server::{Bind, Listener, Worker};
+use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::application::{PythonApplication, Server};
+use crate::event_loop::EventLoop;
+use crate::ffi::{self, ThreadBound};
+use crate::host::{PollSoon, Process};
+use crate::options;
+use crate::scope::Scopes;
+
+/// A bound, listening, non-blocking socket.
+#[pyclass(frozen, module = "ferricorn", name = "Listener")]
+pub(crate) struct PyListener(Mutex<Option<Listener>>, String);
+
+#[pymethods]
+impl PyListener {
+    #[staticmethod]
+    #[pyo3(signature = (address, *, backlog = 2048, mode = None))]
+    fn bind(py: Python<'_>, address: &str, backlog: i32, mode: Option<u32>) -> PyResult<Self> {
+        let bind = Bind::from_str(address).map_err(PyValueError::new_err)?;
+        let bound = match bind {
+            Bind::Tcp(host, port) => Listener::tcp(&host, port, backlog),
+            Bind::Unix(path) => Listener::unix(&path, mode.unwrap_or(0o666), backlog),
+            Bind::Descriptor(fd) => ffi::duplicate_fd(fd).and_then(Listener::from_fd),
+        };
+        match bound {
+            Ok(listener) => {
+                let text = listener.to_string();
+                Ok(Self(Mutex::new(Some(listener)), text))
+            }
+            Err(error) => Err(with_filename(py, error, address)),
+        }
+    }
+
+    #[getter]
+    fn address(&self) -> &str {
+        &self.1
+    }
+
+    fn fileno(&self) -> RawFd {
+        self.lock().as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+
+    fn close(&self) {
+        self.lock().take();
+    }
+}
+
+impl PyListener {
+    fn lock(&self) -> MutexGuard<'_, Option<Listener>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The OSError with the address as its filename, of the class that its number asks for.
+fn with_filename(py: Python<'_>, error: std::io::Error, address: &str) -> PyErr {
+    let number = error.raw_os_error();
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default().to_owned();
+    match number {
+        Some(number) => PyOSError::new_err((number, text, address.to_owned())),
+        None => {
+            let kind: PyErr = error.into();
+            let made = kind.get_type(py).call1((py.None(), text, address));
+            made.map_or_else(|error| error, PyErr::from_value)
+        }
+    }
+}
+
+/// Serves one application on one event loop.
+#[pyclass(frozen, module = "ferricorn", name = "Worker")]
+pub(crate) struct PyWorker(ThreadBound<Rc<Server>>);
+
+#[pymethods]
+impl PyWorker {
+    #[new]
+    #[pyo3(signature = (app, *, r#loop, listeners, state, asgi_version, options, hooks))]
+    #[expect(clippy::too_many_arguments, reason = "keywords alone, each named where it is given")]
+    fn new(
+        py: Python<'_>,
+        app: Py<PyAny>,
+        r#loop: &Bound<'_, PyAny>,
+        listeners: Vec<Py<PyListener>>,
+        state: Py<PyDict>,
+        asgi_version: &str,
+        options: &Bound<'_, PyDict>,
+        hooks: Py<PyAny>,
+    ) -> PyResult<Self> {
+        let config = options::read(options)?;
+        let scopes = Scopes::new(py, state, asgi_version, &config.root_path)?;
+        let event_loop = EventLoop::new(r#loop)?;
+        let poll_soon = Py::new(py, PollSoon::new(r#loop)?)?;
+        let host = Process { hooks: hooks.clone_ref(py), poll_soon: poll_soon.clone_ref(py) };
+        let application = PythonApplication::new(py, app, event_loop, hooks, scopes)?;
+        let listeners = listeners.iter().filter_map(|listener| listener.get().lock().as_ref().map(Listener::duplicate));
+        let worker = Worker::new(application, Box::new(host), config, listeners.collect::<Result<_, _>>()?)?;
+        let worker = Rc::new(worker);
+        PythonApplication::attach(&worker);
+        poll_soon.get().attach(&worker)?;
+        Ok(Self(ThreadBound::new(worker)))
+    }
+
+    fn fileno(&self) -> PyResult<RawFd> {
+        Ok(self.0.get()?.descriptor())
+    }
+
+    fn poll(&self) -> PyResult<()> {
+        self.0.get()?.poll();
+        Ok(())
+    }
+
+    fn tick(&self) -> PyResult<()> {
+        self.0.get()?.tick();
+        Ok(())
+    }
+
+    fn drain(&self) -> PyResult<()> {
+        self.0.get()?.drain();
+        Ok(())
+    }
+
+    fn cancel(&self, py: Python<'_>) -> PyResult<usize> {
+        self.0.get()?.application().cancel(py)
+    }
+
+    fn close(&self) -> PyResult<()> {
+        self.0.get()?.close();
+        Ok(())
+    }
+
+    #[getter]
+    fn connections(&self) -> PyResult<usize> {
+        Ok(self.0.get()?.connections())
+    }
+
+    #[getter]
+    fn exchanges(&self) -> PyResult<usize> {
+        Ok(self.0.get()?.running())
+    }
+}

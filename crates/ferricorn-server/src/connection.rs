@@ -1,0 +1,370 @@
+//! One connection: its socket, the protocol that runs on it, and the bytes between them.
+//!
+//! It moves bytes and reports what came of it; what an exchange means to the application is the worker's business.
+
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+
+use asgi::{Address, Application, Headers, HttpVersion};
+use ferricorn_proto::http1::{self, Closing, Input};
+use ferricorn_proto::{Now, Piece, RequestError};
+
+use crate::access_log;
+use crate::socket::Socket;
+
+/// How many reads one connection gets before the others have their turn.
+const READS_PER_TURN: usize = 16;
+
+/// How many pieces of memory one write gathers.
+const SLICES: usize = 16;
+
+pub(crate) struct Connection<A: Application> {
+    socket: Socket,
+    pub(crate) http: http1::Connection<A::Body>,
+    inbox: Inbox,
+    /// The socket may have bytes: readiness is told once, so it is remembered until a read comes back short.
+    readable: bool,
+    writable: bool,
+    /// The peer has closed its sending side: whatever is still readable is the last.
+    read_closed: bool,
+    /// Reading or writing failed: the peer is gone.
+    broken: bool,
+    /// The peer has been told that nothing more will come.
+    ended: bool,
+    /// The number of the exchange that is or was the last.
+    pub(crate) sequence: u32,
+    /// Whether the last `http.request` event of the exchange has been given out.
+    pub(crate) body_given: bool,
+    pub(crate) receive_waiting: bool,
+    pub(crate) send_waiting: bool,
+    /// Whether the worker's queue has this connection.
+    pub(crate) queued: bool,
+    /// Whether nothing has happened since the last tick.
+    pub(crate) quiet: bool,
+    pub(crate) memory: A::ConnectionMemory,
+    pub(crate) ends: Rc<Ends>,
+    pub(crate) log: Option<access_log::Pending>,
+}
+
+/// The addresses of both ends.
+pub(crate) struct Ends {
+    pub(crate) client: Option<Address>,
+    pub(crate) server: Address,
+}
+
+/// Bytes that were read and not yet taken: a partial head, a body nobody has asked for, pipelined requests.
+#[derive(Default)]
+struct Inbox {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Inbox {
+    fn is_empty(&self) -> bool {
+        self.start == self.bytes.len()
+    }
+
+    fn rest(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..]
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        if self.is_empty() {
+            self.bytes.clear();
+            self.start = 0;
+        } else if self.start > self.bytes.len() / 2 {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    fn take(&mut self, count: usize) {
+        self.start += count;
+        if self.is_empty() && self.bytes.capacity() > 4096 {
+            *self = Self::default();
+        }
+    }
+}
+
+/// A request, apart from its line, which is in the [`RequestLine`].
+pub(crate) struct Request {
+    pub(crate) version: HttpVersion,
+    pub(crate) headers: Rc<Headers>,
+    pub(crate) headers_repeated: bool,
+}
+
+/// The method and target of the request that is being given out, copied out of the input so that the input is free
+/// while the application runs.
+#[derive(Default)]
+pub(crate) struct RequestLine {
+    text: Vec<u8>,
+    method_end: usize,
+    path_end: usize,
+}
+
+impl RequestLine {
+    fn set(&mut self, method: &str, path: &[u8], query: &[u8]) {
+        self.text.clear();
+        self.text.extend_from_slice(method.as_bytes());
+        self.method_end = self.text.len();
+        self.text.extend_from_slice(path);
+        self.path_end = self.text.len();
+        self.text.extend_from_slice(query);
+    }
+
+    pub(crate) fn method(&self) -> &str {
+        std::str::from_utf8(&self.text[..self.method_end]).unwrap_or_default()
+    }
+
+    pub(crate) fn path(&self) -> &[u8] {
+        &self.text[self.method_end..self.path_end]
+    }
+
+    pub(crate) fn query(&self) -> &[u8] {
+        &self.text[self.path_end..]
+    }
+
+    /// Path and query as the peer wrote them, for the log.
+    pub(crate) fn target(&self) -> String {
+        let mut target = String::from_utf8_lossy(self.path()).into_owned();
+        if !self.query().is_empty() {
+            target.push('?');
+            target.push_str(&String::from_utf8_lossy(self.query()));
+        }
+        target
+    }
+}
+
+/// What came of an attempt to take a request.
+pub(crate) enum Taken {
+    Request(Request),
+    /// The peer sent what is refused; the answer is in the send buffer.
+    Refused(RequestError),
+    /// There is no whole request, or others come first (`has_input`).
+    Nothing,
+}
+
+/// What came of an attempt to take a part of the request's body.
+pub(crate) enum Part<T> {
+    Data { body: T, end: bool },
+    Refused(RequestError),
+    Nothing,
+}
+
+impl<A: Application> Connection<A> {
+    pub(crate) fn new(socket: Socket, http: http1::Connection<A::Body>, ends: Ends) -> Self {
+        Self {
+            socket,
+            http,
+            inbox: Inbox::default(),
+            readable: false,
+            writable: true,
+            read_closed: false,
+            broken: false,
+            ended: false,
+            sequence: 0,
+            body_given: false,
+            receive_waiting: false,
+            send_waiting: false,
+            queued: false,
+            quiet: false,
+            memory: A::ConnectionMemory::default(),
+            ends: Rc::new(ends),
+            log: None,
+        }
+    }
+
+    pub(crate) fn socket(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
+    pub(crate) fn set_readable(&mut self) {
+        self.readable = true;
+    }
+
+    pub(crate) fn set_writable(&mut self) {
+        self.writable = true;
+    }
+
+    pub(crate) fn set_broken(&mut self) {
+        self.broken = true;
+    }
+
+    /// The peer will send no more. While its request runs and is here whole, that means it is gone; a body that is
+    /// still in the socket is read first.
+    pub(crate) fn set_read_closed(&mut self) {
+        self.read_closed = true;
+        self.readable = true;
+        self.check_read_closed();
+    }
+
+    fn check_read_closed(&mut self) {
+        if self.read_closed && self.http.exchange_is_open() && self.http.request_complete() {
+            self.http.handle_end_of_input();
+        }
+    }
+
+    /// Whether another look would find input, without waiting for the poller.
+    pub(crate) fn has_input(&mut self) -> bool {
+        !self.broken && self.http.wants_input() && (self.readable || !self.inbox.is_empty())
+    }
+
+    /// Takes the next request, its line into `line`; `buffer` is scratch space to read into.
+    pub(crate) fn take_request(&mut self, buffer: &mut [u8], line: &mut RequestLine, now: &Now<'_>) -> Taken {
+        self.take_input(buffer, now, |event| match event {
+            Ok(Some(Input::Request(head))) => {
+                line.set(head.method, head.path, head.query);
+                let (version, headers, headers_repeated) = (head.version, head.headers, head.headers_repeated);
+                Some(Taken::Request(Request { version, headers, headers_repeated }))
+            }
+            Ok(_) => None,
+            Err(error) => Some(Taken::Refused(error)),
+        })
+        .unwrap_or(Taken::Nothing)
+    }
+
+    /// Takes a part of the running request's body: what is here, else what the socket has.
+    pub(crate) fn take_body<T>(&mut self, buffer: &mut [u8], now: &Now<'_>, take: impl FnOnce(&[u8]) -> T) -> Part<T> {
+        let mut take = Some(take);
+        self.take_input(buffer, now, |event| match event {
+            Ok(Some(Input::Body { data, end })) => take.take().map(|take| Part::Data { body: take(data), end }),
+            Ok(_) => None,
+            Err(error) => Some(Part::Refused(error)),
+        })
+        .unwrap_or(Part::Nothing)
+    }
+
+    /// Gives `take` what the protocol makes of the input, until it has what it wants or there is no more for now.
+    fn take_input<T>(
+        &mut self,
+        buffer: &mut [u8],
+        now: &Now<'_>,
+        mut take: impl FnMut(Result<Option<Input<'_>>, RequestError>) -> Option<T>,
+    ) -> Option<T> {
+        for _ in 0..READS_PER_TURN {
+            if !self.inbox.is_empty() {
+                let step = self.http.handle_input(self.inbox.rest(), now);
+                let consumed = step.consumed;
+                let taken = take(step.event);
+                self.inbox.take(consumed);
+                if taken.is_some() {
+                    self.check_read_closed();
+                    return taken;
+                }
+            }
+            let read = self.read(buffer)?;
+            if !self.inbox.is_empty() {
+                self.inbox.put(&buffer[..read]);
+                continue;
+            }
+            let step = self.http.handle_input(&mut buffer[..read], now);
+            let consumed = step.consumed;
+            let taken = take(step.event);
+            if consumed < read {
+                self.inbox.put(&buffer[consumed..read]);
+            }
+            if taken.is_some() {
+                self.check_read_closed();
+                return taken;
+            }
+        }
+        None
+    }
+
+    /// Reads once, where the protocol wants input and the socket may have some. A short read says that the socket is
+    /// empty, so there is no second read that only finds that out.
+    fn read(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        if !self.readable || self.broken || !self.http.wants_input() {
+            return None;
+        }
+        match self.socket.read(buffer) {
+            Ok(0) => {
+                self.readable = false;
+                self.read_closed = true;
+                self.http.handle_end_of_input();
+                None
+            }
+            Ok(read) => {
+                self.readable = read == buffer.len() || self.read_closed;
+                Some(read)
+            }
+            Err(error) => {
+                self.readable = false;
+                self.broken = error.kind() != io::ErrorKind::WouldBlock;
+                None
+            }
+        }
+    }
+
+    /// Writes what the socket takes.
+    pub(crate) fn write(&mut self, now: &Now<'_>) {
+        let mut progress = false;
+        while self.writable && !self.broken {
+            let transmit = self.http.transmit();
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let (offered, result) = match transmit.next(&mut slices) {
+                Piece::Nothing => break,
+                Piece::Bytes(count) => {
+                    let slices = &slices[..count];
+                    (slices.iter().map(|slice| slice.len()).sum(), self.socket.write(slices))
+                }
+                Piece::File { file, offset, remaining } => (0, self.socket.write_file(file, offset, remaining)),
+            };
+            match result {
+                // A file that has become shorter: what was promised cannot be sent any more.
+                Ok(0) => self.abort(),
+                Ok(written) => {
+                    transmit.consume(written);
+                    progress = true;
+                    self.writable = written >= offered;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Err(_) => self.broken = true,
+            }
+        }
+        if progress {
+            self.http.handle_written(now);
+        }
+    }
+
+    fn abort(&mut self) {
+        self.socket.reset_on_close();
+        self.broken = true;
+    }
+
+    /// Whether the connection is to be dropped now; takes the steps that lead there.
+    pub(crate) fn is_over(&mut self) -> bool {
+        if self.broken {
+            return true;
+        }
+        match self.http.closing() {
+            Closing::No => false,
+            Closing::Abort => {
+                self.abort();
+                true
+            }
+            Closing::Now => true,
+            Closing::Flush => {
+                let written = self.http.transmit().is_empty();
+                if written && self.read_closed && self.inbox.is_empty() {
+                    return true;
+                }
+                if written && !self.ended {
+                    self.ended = true;
+                    self.socket.end();
+                }
+                false
+            }
+        }
+    }
+
+    /// Gives back what an idle connection does not need.
+    pub(crate) fn release_memory(&mut self) {
+        if self.inbox.is_empty() {
+            self.inbox = Inbox::default();
+        }
+        self.http.release_memory();
+        self.memory = A::ConnectionMemory::default();
+    }
+}
