@@ -82,11 +82,6 @@ class Lifespan:
         if self.phase is Phase.FAILED:
             await self._end(self._task)
             raise StartupError("Application startup failed.")
-        log.info(
-            "Application startup complete."
-            if self.phase is Phase.STARTED
-            else "ASGI 'lifespan' protocol appears unsupported."
-        )
 
     async def shutdown(self, timeout: float | None) -> None:
         """Tells the application and waits for its answer, at most `timeout` seconds (LIFE-10 to LIFE-12).
@@ -132,6 +127,7 @@ class Lifespan:
             await self._application.call(scope, self._receive, self._send)
         except asyncio.CancelledError:
             log.debug("The application's lifespan was cancelled %s.", self.phase.value)
+            self.phase = Phase.ENDED
         except BaseException as error:
             # SystemExit would otherwise leave the loop without a shutdown (ERR-12).
             self._raised(error)
@@ -158,6 +154,8 @@ class Lifespan:
             log.debug("The application raised when called with a lifespan scope.", exc_info=error)
 
     def _ended(self) -> None:
+        if self.phase is Phase.STARTING:
+            log.info("ASGI 'lifespan' protocol appears unsupported.")
         if self.phase in (Phase.STARTING, Phase.STARTED):
             self.phase = Phase.ENDED
         elif self.phase is Phase.STOPPING:
@@ -176,8 +174,8 @@ class Lifespan:
             raise LifespanError(_refusal(event, self.phase))
         if event.endswith(".failed"):
             log.error("Application %s failed%s", event.split(".")[1], f": {problem}" if problem else ".")
-        elif phase is Phase.STOPPED:
-            log.info("Application shutdown complete.")
+        else:
+            log.info("Application %s complete.", event.split(".")[1])
         self.phase = phase
         self._answered.set()
 
