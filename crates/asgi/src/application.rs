@@ -62,7 +62,8 @@ pub trait Application: 'static {
 /// (ERR-05); [`SendError::Disconnected`] passes quietly (HTTP-29).
 pub trait AsyncApplication: 'static {
     /// The future of one call.
-    fn call(&self, scope: Scope, receive: Receive, send: Send) -> impl Future<Output = Result<(), SendError>> + 'static;
+    fn call(&self, scope: Scope, receive: Receive, send: Send)
+    -> impl Future<Output = Result<(), SendError>> + 'static;
 }
 
 impl<F, R> AsyncApplication for F
@@ -70,7 +71,12 @@ where
     F: Fn(Scope, Receive, Send) -> R + 'static,
     R: Future<Output = Result<(), SendError>> + 'static,
 {
-    fn call(&self, scope: Scope, receive: Receive, send: Send) -> impl Future<Output = Result<(), SendError>> + 'static {
+    fn call(
+        &self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> impl Future<Output = Result<(), SendError>> + 'static {
         self(scope, receive, send)
     }
 }

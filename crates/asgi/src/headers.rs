@@ -77,7 +77,11 @@ impl fmt::Display for InvalidHeader {
         match self {
             Self::Name(name) => write!(f, "the header name \"{}\" is not a token", name.escape_ascii()),
             Self::PseudoHeader(name) => {
-                write!(f, "the pseudo-header \"{}\" is the server's, an application may not send it", name.escape_ascii())
+                write!(
+                    f,
+                    "the pseudo-header \"{}\" is the server's, an application may not send it",
+                    name.escape_ascii()
+                )
             }
             Self::Value(name) => write!(f, "the value of header \"{}\" has CR, LF or NUL in it", name.escape_ascii()),
             Self::TooLarge => f.write_str("the header fields are larger than 4 GiB"),
@@ -136,7 +140,9 @@ impl Headers {
     /// without surrounding white space, in all far below 4 GiB. Looks at no byte twice.
     pub fn push_checked(&mut self, name: &[u8], value: &[u8]) {
         debug_assert!(name.iter().all(|&byte| TOKEN[usize::from(byte)] != 0) && !name.is_empty());
-        debug_assert!(!value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) && value.trim_ascii().len() == value.len());
+        debug_assert!(
+            !value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) && value.trim_ascii().len() == value.len()
+        );
         let start = self.block.len();
         self.block.reserve(name.len() + value.len() + 4);
         self.block.extend_from_slice(name);
@@ -185,7 +191,10 @@ impl Headers {
         self.fields.iter().map(|field| {
             let name_end = field.start as usize + field.name_len as usize;
             let value_start = name_end + 2;
-            (&self.block[field.start as usize..name_end], &self.block[value_start..value_start + field.value_len as usize])
+            (
+                &self.block[field.start as usize..name_end],
+                &self.block[value_start..value_start + field.value_len as usize],
+            )
         })
     }
 
@@ -223,7 +232,9 @@ const TOKEN: [u8; 256] = {
     let mut byte = 0;
     while byte < 128 {
         let c = byte as u8;
-        if c.is_ascii_alphanumeric() || matches!(c, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~') {
+        if c.is_ascii_alphanumeric()
+            || matches!(c, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+        {
             table[byte] = c.to_ascii_lowercase();
         }
         byte += 1;
@@ -272,7 +283,11 @@ mod tests {
     #[test]
     fn known_fields_are_seen_whatever_their_case() {
         let headers = Headers::from_iter([("Content-Length", "1"), ("DATE", "x"), ("Upgrade", "y")]).unwrap();
-        assert!(headers.has(KnownField::ContentLength) && headers.has(KnownField::Date) && headers.has(KnownField::HopByHop));
+        assert!(
+            headers.has(KnownField::ContentLength)
+                && headers.has(KnownField::Date)
+                && headers.has(KnownField::HopByHop)
+        );
         assert!(!headers.has(KnownField::Server) && !headers.has(KnownField::Connection));
     }
 }

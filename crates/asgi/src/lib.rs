@@ -30,4 +30,4 @@ mod scope;
 pub use application::{Application, AsyncApplication, ExchangeId, Exchanges, Outcome, Receive, Send, Wake};
 pub use event::{ReceiveEvent, ResponseStart, SendError, SendEvent};
 pub use headers::{Headers, InvalidHeader, KnownField};
-pub use scope::{Address, Extensions, HttpScope, HttpScopeRef, HttpVersion, Scheme, Scope, SPEC_VERSION};
+pub use scope::{Address, Extensions, HttpScope, HttpScopeRef, HttpVersion, SPEC_VERSION, Scheme, Scope};
