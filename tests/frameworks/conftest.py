@@ -35,15 +35,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keeps the tests of one server together: pytest's own order starts it anew where a feature is lacking."""
     ours = [index for index, item in enumerate(items) if "framework" in getattr(item, "fixturenames", ())]
-    names = list(CATALOGUE)
-    ordered = sorted((items[index] for index in ours), key=lambda item: (str(item.path), names.index(_name_in(item))))
+    ordered = sorted((items[index] for index in ours), key=_file_framework_line)
     for index, item in zip(ours, ordered, strict=True):
         items[index] = item
 
 
-def _name_in(item: pytest.Item) -> str:
+def _file_framework_line(item: pytest.Item) -> tuple[str, int, int]:
     assert isinstance(item, pytest.Function)
-    return cast("Framework", item.callspec.params["framework"]).name
+    name = cast("Framework", item.callspec.params["framework"]).name
+    return str(item.path), list(CATALOGUE).index(name), item.location[1] or 0
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,8 @@
-"""What Quart has beyond the contract: conditional files, streams in their request's context, response timeouts."""
+"""What Quart has beyond the contract: conditional files, and streams in their request's context."""
 
 from pathlib import Path
 
 import httpx
-import pytest
 
 FRAMEWORKS = ("quart",)
 
@@ -27,9 +26,3 @@ def test_a_stream_keeps_the_context_of_its_request(client: httpx.Client, other_c
         assert next(lines) == f"/context/{name} first"
         other_client.post(f"/signals/{name}")
         assert list(lines) == [f"/context/{name} second"]
-
-
-def test_a_response_given_up_in_the_middle_does_not_look_complete(client: httpx.Client) -> None:
-    """Quart returns from the application call without the last body event, and without an exception."""
-    with pytest.raises(httpx.RemoteProtocolError, match="without sending complete message body"):
-        client.get("/timeout")

@@ -159,7 +159,7 @@ async def upload_aborted(name: str) -> str:
     try:
         async for _ in request.body:
             signals.set(f"{name}.started")
-    except asyncio.CancelledError:
+    except BaseException:  # Quart cancels the handler; from 0.23 on the body may raise first.
         signals.set(name)
         raise
     return "never"
@@ -198,11 +198,3 @@ async def context(name: str) -> Response:
             yield request.path.encode() + b" " + piece
 
     return stream_of(body(), "text/plain")
-
-
-@app.get("/timeout")
-async def timeout() -> Response:
-    """A response that Quart gives up in the middle, without an exception and without its end."""
-    response = stream_of(common.as_events(common.one_tick("timeout")), "text/plain")
-    response.timeout = 0.1
-    return response
