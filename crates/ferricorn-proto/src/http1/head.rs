@@ -1,0 +1,249 @@
+//! The head of a request: its line and its fields. This file does not decide the body's length, and answers nothing.
+//!
+//! A head is read line by line as its lines arrive, each once: a `scanned` offset remembers how far a line end was looked
+//! for. A header block that equals the connection's last one byte for byte is not read again at all: its fields and what
+//! they say are still here.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use asgi::{Headers, HttpVersion};
+
+use super::facts::Facts;
+use crate::error::RequestError;
+use crate::limits::Limits;
+use crate::semantics;
+
+/// Reads heads, one after another.
+pub(super) struct HeadReader {
+    /// Where the search for the next line end goes on, from the start of the head.
+    scanned: usize,
+    /// Where the line at hand starts.
+    line_start: usize,
+    /// Once it has been read.
+    request_line: Option<RequestLine>,
+    fields: Fields,
+    blank_lines: u8,
+    /// The raw header block of `headers`, its empty line included; empty when there is none to be repeated.
+    block: Vec<u8>,
+    headers: Rc<Headers>,
+    facts: Facts,
+}
+
+/// Where the fields of the head at hand stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fields {
+    /// So many bytes of them are those of the remembered block.
+    Repeating(usize),
+    /// They are being read.
+    Read,
+}
+
+/// A request line, as places in the head.
+#[derive(Clone, Copy)]
+pub(super) struct RequestLine {
+    pub(super) method_end: usize,
+    pub(super) target_end: usize,
+    pub(super) version: HttpVersion,
+    end: usize,
+}
+
+/// A head that is whole.
+#[derive(Clone, Copy)]
+pub(super) struct Head {
+    pub(super) line: RequestLine,
+    /// Its bytes, the empty line included.
+    pub(super) length: usize,
+    /// Whether the fields are those of the head before.
+    pub(super) repeated: bool,
+    pub(super) facts: Facts,
+}
+
+impl HeadReader {
+    pub(super) fn new() -> Self {
+        Self {
+            scanned: 0,
+            line_start: 0,
+            request_line: None,
+            fields: Fields::Repeating(0),
+            blank_lines: 0,
+            block: Vec::new(),
+            headers: Rc::default(),
+            facts: Facts::default(),
+        }
+    }
+
+    /// Whether nothing of a head has come.
+    pub(super) fn is_empty(&self) -> bool {
+        self.scanned == 0 && self.request_line.is_none()
+    }
+
+    /// The fields of the last head that was whole.
+    pub(super) fn headers(&self) -> &Rc<Headers> {
+        &self.headers
+    }
+
+    /// Forgets the remembered block and gives its memory back; only between heads.
+    pub(super) fn release_memory(&mut self) {
+        *self = Self::new();
+    }
+
+    /// The next header block is to be read in any case: what the application saw last is not what is remembered here.
+    pub(super) fn forget_block(&mut self) {
+        self.block.clear();
+    }
+
+    /// How many bytes of empty lines stand ahead of the request line (RFC 9112 section 2.2).
+    pub(super) fn blank_lines(&mut self, input: &[u8]) -> Result<usize, RequestError> {
+        let mut length = 0;
+        while self.is_empty() && input[length..].starts_with(b"\r\n") {
+            self.blank_lines += 1;
+            length += 2;
+            if self.blank_lines > Limits::BLANK_LINES {
+                return Err(RequestError::BlankLines);
+            }
+        }
+        Ok(length)
+    }
+
+    /// Reads on in the head that starts where `input` starts; None: it goes on behind the input.
+    pub(super) fn read(&mut self, input: &[u8], limit: usize) -> Result<Option<Head>, RequestError> {
+        // Places in the header list are 32 bits wide.
+        let limit = limit.min(i32::MAX as usize);
+        let window = &input[..input.len().min(limit)];
+        // Perhaps another empty line ahead of the head, perhaps not: not a byte of the head until its LF is here.
+        if self.is_empty() && window == b"\r" {
+            return Ok(None);
+        }
+        match self.read_window(window)? {
+            Some(head) => {
+                (self.scanned, self.line_start, self.request_line) = (0, 0, None);
+                (self.fields, self.blank_lines) = (Fields::Repeating(0), 0);
+                Ok(Some(head))
+            }
+            None if window.len() < limit => Ok(None),
+            None if self.request_line.is_none() => Err(RequestError::TargetTooLong),
+            None => Err(RequestError::FieldsTooLarge),
+        }
+    }
+
+    fn read_window(&mut self, window: &[u8]) -> Result<Option<Head>, RequestError> {
+        let line = match self.request_line {
+            Some(line) => line,
+            None => match self.next_line(window)? {
+                Some(line) => *self.request_line.insert(read_request_line(&window[line], self.line_start)?),
+                None => return Ok(None),
+            },
+        };
+        let complete = match self.fields {
+            Fields::Repeating(same) => self.repeat(window, line.end, same)?,
+            Fields::Read => self.read_fields(window, line.end)?.then_some((self.line_start, false)),
+        };
+        Ok(complete.map(|(length, repeated)| Head { line, length, repeated, facts: self.facts }))
+    }
+
+    /// Compares with the remembered block what has not been compared yet.
+    fn repeat(&mut self, window: &[u8], start: usize, same: usize) -> Result<Option<(usize, bool)>, RequestError> {
+        let arrived = &window[start..];
+        let known = arrived.len().min(self.block.len());
+        if known > 0 && arrived[same..known] == self.block[same..known] {
+            self.fields = Fields::Repeating(known);
+            return Ok((known == self.block.len()).then_some((start + known, true)));
+        }
+        if arrived.is_empty() {
+            return Ok(None);
+        }
+        self.begin_fields();
+        Ok(self.read_fields(window, start)?.then_some((self.line_start, false)))
+    }
+
+    fn begin_fields(&mut self) {
+        self.fields = Fields::Read;
+        self.block.clear();
+        self.facts = Facts::default();
+        match Rc::get_mut(&mut self.headers) {
+            Some(headers) => headers.clear(),
+            // Whoever still holds the last list keeps it.
+            None => self.headers = Rc::default(),
+        }
+    }
+
+    /// Whether the empty line has been read.
+    fn read_fields(&mut self, window: &[u8], start: usize) -> Result<bool, RequestError> {
+        while let Some(line) = self.next_line(window)? {
+            if line.is_empty() {
+                let block = &window[start..self.line_start];
+                if block.len() <= Limits::REMEMBERED_BLOCK {
+                    self.block.extend_from_slice(block);
+                }
+                return Ok(true);
+            }
+            self.read_field(&window[line])?;
+        }
+        Ok(false)
+    }
+
+    fn read_field(&mut self, line: &[u8]) -> Result<(), RequestError> {
+        let (name, value) = split_field(line)?;
+        let headers = Rc::make_mut(&mut self.headers);
+        if headers.len() == Limits::FIELDS {
+            return Err(RequestError::TooManyFields);
+        }
+        headers.push_checked(name, value);
+        self.facts.note(name, value)
+    }
+
+    /// The next line without its CRLF, where it is whole.
+    fn next_line(&mut self, window: &[u8]) -> Result<Option<Range<usize>>, RequestError> {
+        let Some(length) = memchr::memchr(b'\n', &window[self.scanned..]) else {
+            self.scanned = window.len();
+            return Ok(None);
+        };
+        let (start, end) = (self.line_start, self.scanned + length);
+        if end == start || window[end - 1] != b'\r' {
+            return Err(RequestError::LineEnd);
+        }
+        (self.scanned, self.line_start) = (end + 1, end + 1);
+        Ok(Some(start..end - 1))
+    }
+}
+
+/// `method SP request-target SP HTTP-version` (RFC 9112 section 3), with exactly these spaces. `end` is where the next
+/// line starts.
+fn read_request_line(line: &[u8], end: usize) -> Result<RequestLine, RequestError> {
+    let method_end = semantics::token_length(line);
+    if method_end == 0 || line.get(method_end) != Some(&b' ') {
+        return Err(if line.contains(&b' ') { RequestError::Method } else { RequestError::RequestLine });
+    }
+    let target_end =
+        memchr::memrchr(b' ', line).filter(|&end| end > method_end + 1).ok_or(RequestError::RequestLine)?;
+    let version = read_version(&line[target_end + 1..])?;
+    if !semantics::is_target(&line[method_end + 1..target_end]) {
+        return Err(RequestError::Target);
+    }
+    Ok(RequestLine { method_end, target_end, version, end })
+}
+
+/// A later minor version is what this one understands of it (RFC 9110 section 2.5).
+fn read_version(version: &[u8]) -> Result<HttpVersion, RequestError> {
+    match version {
+        b"HTTP/1.1" => Ok(HttpVersion::Http11),
+        b"HTTP/1.0" => Ok(HttpVersion::Http10),
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => Ok(HttpVersion::Http11),
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(RequestError::Version),
+        _ => Err(RequestError::RequestLine),
+    }
+}
+
+/// `field-name ":" OWS field-value OWS` (RFC 9112 section 5).
+fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), RequestError> {
+    let colon = semantics::token_length(line);
+    match line.get(colon) {
+        Some(b':') if colon > 0 => {}
+        Some(b' ' | b'\t') if colon == 0 => return Err(RequestError::FieldFolded),
+        Some(b' ' | b'\t') => return Err(RequestError::FieldSpace),
+        _ => return Err(RequestError::FieldName),
+    }
+    let value = &line[colon + 1..];
+    if semantics::is_value(value) { Ok((&line[..colon], value.trim_ascii())) } else { Err(RequestError::FieldValue) }
+}

@@ -1,0 +1,370 @@
+//! HTTP/1.0 and HTTP/1.1, the server's side of a connection (RFC 9110, RFC 9112). No socket and no clock: bytes are handed
+//! in, bytes are taken out, the time is an argument. This file drives its siblings and reads no byte itself.
+
+mod chunked;
+mod encode;
+mod facts;
+mod framing;
+mod head;
+mod input;
+mod output;
+mod target;
+
+use std::fmt;
+use std::rc::Rc;
+use std::time::Instant;
+
+use asgi::{Extensions, Headers, HttpVersion};
+
+pub use crate::limits::Now;
+
+use crate::error::{RequestError, TimeoutKind};
+use crate::exchange::{Exchange, State};
+use crate::limits::Limits;
+use crate::transmit::Transmit;
+use framing::BodyReader;
+use head::HeadReader;
+use output::Response;
+
+/// One HTTP/1.x connection. `B` is what the application holds body bytes in.
+///
+/// Four kinds of method:
+/// - `handle_*`: something came in. [`handle_input`](Self::handle_input) gives the events.
+/// - commands, the application's events: [`start`](Self::start), [`body`](Self::body), [`trailers`](Self::trailers),
+///   [`early_hint`](Self::early_hint), [`want_body`](Self::want_body), [`finish`](Self::finish); and the server's own,
+///   [`refuse`](Self::refuse) and [`drain`](Self::drain). Each checks first and changes nothing when it fails.
+/// - what is to be done now: [`transmit`](Self::transmit), [`next_timeout`](Self::next_timeout), [`closing`](Self::closing).
+/// - getters.
+///
+/// After any call, a driver writes what `transmit` has, calls [`handle_written`](Self::handle_written), and looks at
+/// `closing` and [`wants_input`](Self::wants_input). A response's end and written bytes can make `wants_input` true again:
+/// then bytes that were left over (pipelined requests) are handed in again.
+pub struct Connection<B> {
+    limits: Rc<Limits>,
+    head: HeadReader,
+    expected: Expected,
+    request: Request,
+    exchange: Exchange,
+    response: Response,
+    transmit: Transmit<B>,
+    fate: Fate,
+    draining: bool,
+    end_of_input: bool,
+    deadline: Option<(Instant, TimeoutKind)>,
+    /// Until when the peer has to take a byte, while bytes wait.
+    stalled: Option<Instant>,
+}
+
+/// What the next bytes of the input are.
+enum Expected {
+    /// A request's head.
+    Head,
+    /// The body of the current request, asked for by the application or not.
+    Body { reader: BodyReader, asked: bool },
+    /// Another request's, which waits for the current response.
+    Next,
+    /// The rest of a body that nobody wants, this many bytes of it at most.
+    Unwanted { reader: BodyReader, allowance: u64 },
+    /// Nothing of interest.
+    Ignored,
+}
+
+/// How the connection goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Open,
+    /// Close when everything has been written.
+    Flush,
+    /// Close.
+    Close,
+    /// Reset.
+    Abort,
+}
+
+/// What of the current request matters to its response.
+struct Request {
+    version: HttpVersion,
+    /// Whether the connection may be kept, as far as the request says.
+    keep_alive: bool,
+    te_trailers: bool,
+    /// The client waits for `100 Continue`, and has not got it.
+    expects_continue: bool,
+    body_complete: bool,
+}
+
+impl Request {
+    const NONE: Self = Self {
+        version: HttpVersion::Http11,
+        keep_alive: false,
+        te_trailers: false,
+        expects_continue: false,
+        body_complete: true,
+    };
+}
+
+/// What came of handing bytes in.
+#[derive(Debug)]
+pub struct Step<'b> {
+    /// How many bytes at the front of the input are done with: to be dropped, before or after the event is used.
+    pub consumed: usize,
+    /// At most one event. None: more bytes are needed, or none are wanted now. On Err the answer, where one can be given,
+    /// is already in [`Connection::transmit`], and the connection is closing.
+    pub event: Result<Option<Input<'b>>, RequestError>,
+}
+
+/// An event.
+#[derive(Debug)]
+pub enum Input<'b> {
+    /// A request began.
+    Request(RequestHead<'b>),
+    /// A part of the current request's body, its framing taken off.
+    Body {
+        /// The bytes; empty only where `end` is true.
+        data: &'b [u8],
+        /// Whether the body is whole now.
+        end: bool,
+    },
+}
+
+/// The head of a request, borrowed from the input but for the fields.
+#[derive(Debug)]
+pub struct RequestHead<'b> {
+    /// HTTP/1.0, or 1.1 for it and everything later.
+    pub version: HttpVersion,
+    /// In uppercase, whatever was sent.
+    pub method: &'b str,
+    /// As received, without query; of an absolute target its path (`/` where it has none); `*` for `OPTIONS *`.
+    pub path: &'b [u8],
+    /// Behind the `?`; empty where there is none.
+    pub query: &'b [u8],
+    /// The fields in the order received. Of an absolute target, the authority has replaced the host.
+    pub headers: Rc<Headers>,
+    /// Whether `headers` is the same list as the last request's on this connection.
+    pub headers_repeated: bool,
+    /// Whether body events will come; false: the request is complete as it is.
+    pub has_body: bool,
+    /// Whether the client asks for another protocol (RFC 9110 section 7.8).
+    pub upgrade: bool,
+}
+
+/// How the exchange ended that the application's call belonged to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finished {
+    /// The response was whole before.
+    Complete,
+    /// The application returned without a response that could be sent: 500 has been written.
+    NoResponse,
+    /// The application failed ahead of the first byte of a response: 500 has been written.
+    Failed500,
+    /// The response ended before its end: the connection is to be reset, without anything that looks like an end.
+    Truncated,
+    /// The client had gone.
+    Disconnected,
+}
+
+/// What a driver has to do about the connection's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// Nothing: it goes on.
+    No,
+    /// Write what waits; then shut the writing side down and read on (into nothing) until the end of input or
+    /// [`TimeoutKind::Linger`].
+    Flush,
+    /// Close it.
+    Now,
+    /// Reset it, so that the peer sees that something is missing; what waits may be written before.
+    Abort,
+}
+
+impl<B: AsRef<[u8]>> Connection<B> {
+    /// A connection that was just accepted. Its first byte has to come within [`Limits::request_head`].
+    pub fn new(limits: Rc<Limits>, now: Instant) -> Self {
+        let deadline = Some((now + limits.request_head, TimeoutKind::KeepAlive));
+        Self {
+            limits,
+            head: HeadReader::new(),
+            expected: Expected::Head,
+            request: Request::NONE,
+            exchange: Exchange::none(),
+            response: Response::NONE,
+            transmit: Transmit::new(),
+            fate: Fate::Open,
+            draining: false,
+            end_of_input: false,
+            deadline,
+            stalled: None,
+        }
+    }
+
+    /// The input has ended (FIN). Between requests and within a head: close quietly. While an exchange is open its client
+    /// is gone (row 35 of the requirements); body bytes that were received before can still be handed in and asked for.
+    pub fn handle_end_of_input(&mut self) {
+        self.end_of_input = true;
+        self.deadline = None;
+        if self.exchange.is_open() {
+            self.exchange.disconnect();
+            self.transmit.drop_held();
+            self.fate = Fate::Close;
+        } else if self.fate == Fate::Open {
+            self.expected = Expected::Ignored;
+            self.fate = Fate::Flush;
+        }
+    }
+
+    /// The connection was reset, or what waits to be written cannot be: a failed write, a file that ended early.
+    pub fn handle_lost(&mut self) {
+        self.exchange.disconnect();
+        self.abort();
+    }
+
+    /// Looks whether a deadline has passed, and acts on it; None: none has.
+    pub fn handle_timeout(&mut self, now: &Now<'_>) -> Option<TimeoutKind> {
+        if self.stalled.is_some_and(|at| at <= now.instant) && !self.transmit.is_empty() {
+            self.exchange.disconnect();
+            self.abort();
+            return Some(TimeoutKind::Response);
+        }
+        let (_, kind) = self.deadline.filter(|(at, _)| *at <= now.instant)?;
+        self.deadline = None;
+        match kind {
+            TimeoutKind::KeepAlive | TimeoutKind::Response => self.close_idle(now),
+            TimeoutKind::Linger => self.fate = Fate::Close,
+            TimeoutKind::RequestHead => self.reject(RequestError::HeadTimeout, false, now),
+            TimeoutKind::RequestBody => self.reject(RequestError::BodyTimeout, false, now),
+        }
+        Some(kind)
+    }
+
+    /// Bytes of [`transmit`](Self::transmit) have been written and consumed.
+    pub fn handle_written(&mut self, now: &Now<'_>) {
+        if !self.transmit.is_empty() {
+            self.stalled = Some(now.instant + self.limits.response);
+            return;
+        }
+        self.stalled = None;
+        if self.fate == Fate::Flush && self.deadline.is_none() {
+            self.deadline = Some((now.instant + self.limits.linger, TimeoutKind::Linger));
+        }
+    }
+
+    /// What waits to be written; a head that is held back is not in it.
+    pub fn transmit(&mut self) -> &mut Transmit<B> {
+        &mut self.transmit
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) will have something to do.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let stalled = self.stalled.filter(|_| !self.transmit.is_empty());
+        let deadline = self.deadline.map(|(at, _)| at);
+        stalled.into_iter().chain(deadline).min()
+    }
+
+    /// What is to be done about the connection's end.
+    pub fn closing(&self) -> Closing {
+        match self.fate {
+            Fate::Open => Closing::No,
+            Fate::Flush if self.end_of_input && self.transmit.is_empty() => Closing::Now,
+            Fate::Flush => Closing::Flush,
+            Fate::Close => Closing::Now,
+            Fate::Abort => Closing::Abort,
+        }
+    }
+
+    /// Whether [`handle_input`](Self::handle_input) would do anything with more bytes: a head is expected (and not too much
+    /// of earlier responses waits to be written), a body is asked for or read away, or the connection lingers.
+    pub fn wants_input(&self) -> bool {
+        if self.end_of_input {
+            return false;
+        }
+        match self.expected {
+            Expected::Head => self.transmit.len() <= Limits::PIPELINE,
+            Expected::Body { asked, .. } => asked,
+            Expected::Next => false,
+            Expected::Unwanted { .. } => true,
+            Expected::Ignored => self.fate == Fate::Flush,
+        }
+    }
+
+    /// Whether a request was given out whose response is not whole, and whose client is there.
+    pub fn exchange_is_open(&self) -> bool {
+        self.exchange.is_open()
+    }
+
+    /// Whether the body of the current request has been given out whole.
+    pub fn request_complete(&self) -> bool {
+        self.request.body_complete
+    }
+
+    /// Whether the current exchange lost its client.
+    pub fn disconnected(&self) -> bool {
+        self.exchange.state() == State::Disconnected
+    }
+
+    /// Whether it is between requests, with nothing to write and no part of a head.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.expected, Expected::Head)
+            && self.head.is_empty()
+            && self.fate == Fate::Open
+            && !self.exchange.is_open()
+            && self.transmit.is_empty()
+    }
+
+    /// What the current exchange can do beyond the core.
+    pub fn extensions(&self) -> Extensions {
+        let is_http11 = self.request.version == HttpVersion::Http11;
+        Extensions {
+            trailers: is_http11 && self.request.te_trailers,
+            pathsend: true,
+            zerocopysend: true,
+            early_hint: is_http11,
+        }
+    }
+
+    /// The status of the current response, once it has started.
+    pub fn response_status(&self) -> Option<u16> {
+        self.exchange.status()
+    }
+
+    /// Gives back the buffers and the remembered header block of an idle connection; else does nothing.
+    pub fn release_memory(&mut self) {
+        if self.is_idle() {
+            self.head.release_memory();
+            self.transmit.release_memory();
+        }
+    }
+
+    /// Nothing more will be said after what waits.
+    fn close(&mut self, now: &Now<'_>) {
+        self.expected = Expected::Ignored;
+        self.fate = Fate::Flush;
+        self.deadline = None;
+        if self.transmit.is_empty() {
+            self.handle_written(now);
+        }
+    }
+
+    fn abort(&mut self) {
+        self.transmit.drop_held();
+        self.expected = Expected::Ignored;
+        self.fate = Fate::Abort;
+        self.deadline = None;
+        self.stalled = None;
+    }
+
+    /// Arms the response's deadline where bytes started to wait.
+    fn note_waiting(&mut self, now: &Now<'_>) {
+        if self.stalled.is_none() && !self.transmit.is_empty() {
+            self.stalled = Some(now.instant + self.limits.response);
+        }
+    }
+}
+
+impl<B: AsRef<[u8]>> fmt::Debug for Connection<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("exchange", &self.exchange.state())
+            .field("fate", &self.fate)
+            .field("transmit", &self.transmit)
+            .finish_non_exhaustive()
+    }
+}

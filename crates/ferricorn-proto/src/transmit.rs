@@ -1,0 +1,285 @@
+//! What waits to be written, in order: small pieces copied together, large ones and files as they are. This file knows
+//! nothing of what the bytes mean, and writes nothing itself.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs::File;
+use std::io::IoSlice;
+
+/// A body part shorter than this is copied behind its head, so that one slice is written and the application's object is
+/// free at once; a longer one is written from where it is.
+const LARGE: usize = 16 * 1024;
+
+/// Capacity of the copying buffer that is kept when it has run empty.
+const KEPT_CAPACITY: usize = 16 * 1024;
+
+/// A part of a response body.
+#[derive(Debug)]
+pub enum Content<B> {
+    /// Bytes in memory.
+    Bytes(B),
+    /// A range of a file.
+    File {
+        /// Open for reading.
+        file: File,
+        /// Where the range starts.
+        offset: u64,
+        /// Its length in bytes.
+        count: u64,
+    },
+}
+
+impl<B: AsRef<[u8]>> Content<B> {
+    /// The length in bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.as_ref().len() as u64,
+            Self::File { count, .. } => *count,
+        }
+    }
+
+    /// Whether there is no byte in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What [`Transmit::next`] found at the front.
+#[derive(Debug)]
+pub enum Piece<'a> {
+    /// So many of the slices were filled: one or more.
+    Bytes(usize),
+    /// A file is next.
+    File {
+        /// The file.
+        file: &'a File,
+        /// Where to read on.
+        offset: u64,
+        /// How many bytes are left of it.
+        remaining: u64,
+    },
+    /// Nothing waits.
+    Nothing,
+}
+
+/// The bytes that a connection wants written. A driver asks [`next`](Self::next), writes, says how much went by
+/// [`consume`](Self::consume), and then tells the connection by its `handle_written`.
+pub struct Transmit<B> {
+    /// Everything copied, in order; the first `taken` bytes have gone, the last `held` are not to go yet.
+    copied: Vec<u8>,
+    taken: usize,
+    held: usize,
+    /// What is written from where it is, each with the count of copied bytes that go before it.
+    large: VecDeque<Large<B>>,
+    /// Copied bytes behind the last large piece, held ones excluded.
+    tail: usize,
+    waiting: u64,
+}
+
+struct Large<B> {
+    before: usize,
+    source: Source<B>,
+}
+
+enum Source<B> {
+    Bytes { bytes: B, taken: usize },
+    File { file: File, offset: u64, remaining: u64 },
+}
+
+impl<B: AsRef<[u8]>> Transmit<B> {
+    pub(crate) const fn new() -> Self {
+        Self { copied: Vec::new(), taken: 0, held: 0, large: VecDeque::new(), tail: 0, waiting: 0 }
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting == 0
+    }
+
+    /// Bytes that wait, files included.
+    pub fn len(&self) -> u64 {
+        self.waiting
+    }
+
+    /// Fills slices with what is in memory up to the next file, or says that a file is next. `slices` must not be empty.
+    pub fn next<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> Piece<'a> {
+        let mut filled = Filled { slices, count: 0 };
+        let mut position = self.taken;
+        for large in &self.large {
+            let start = position;
+            position += large.before;
+            if !filled.add(&self.copied[start..position]) {
+                return filled.piece();
+            }
+            match &large.source {
+                Source::Bytes { bytes, taken } => {
+                    if !filled.add(&bytes.as_ref()[*taken..]) {
+                        return filled.piece();
+                    }
+                }
+                Source::File { file, offset, remaining } if filled.count == 0 => {
+                    return Piece::File { file, offset: *offset, remaining: *remaining };
+                }
+                Source::File { .. } => return filled.piece(),
+            }
+        }
+        filled.add(&self.copied[position..position + self.tail]);
+        filled.piece()
+    }
+
+    /// Takes `bytes` off the front: they have been written. Frees what has gone whole.
+    ///
+    /// # Panics
+    /// When that is more than waits.
+    pub fn consume(&mut self, mut bytes: usize) {
+        assert!(bytes as u64 <= self.waiting, "more bytes written than waited");
+        self.waiting -= bytes as u64;
+        while let Some(large) = self.large.front_mut() {
+            let copied = bytes.min(large.before);
+            large.before -= copied;
+            self.taken += copied;
+            bytes -= copied;
+            if large.before > 0 || !large.source.consume(&mut bytes) {
+                return;
+            }
+            self.large.pop_front();
+        }
+        self.tail -= bytes;
+        self.taken += bytes;
+        if self.taken == self.copied.len() {
+            self.copied.clear();
+            self.copied.shrink_to(KEPT_CAPACITY);
+            self.taken = 0;
+        }
+    }
+
+    /// Copies what `write` appends to the buffer.
+    pub(crate) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        debug_assert_eq!(self.held, 0, "nothing goes behind a head that is held back");
+        self.compact();
+        let before = self.copied.len();
+        write(&mut self.copied);
+        let added = self.copied.len() - before;
+        self.tail += added;
+        self.waiting += added as u64;
+    }
+
+    /// Copies what `write` appends, and holds it back; what is held already is ahead of it.
+    pub(crate) fn append_held(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.compact();
+        let before = self.copied.len();
+        write(&mut self.copied);
+        self.held += self.copied.len() - before;
+    }
+
+    /// Lets go what was held back.
+    pub(crate) fn release_held(&mut self) {
+        self.tail += self.held;
+        self.waiting += self.held as u64;
+        self.held = 0;
+    }
+
+    /// Forgets what was held back.
+    pub(crate) fn drop_held(&mut self) {
+        self.copied.truncate(self.copied.len() - self.held);
+        self.held = 0;
+    }
+
+    /// Copies bytes ahead of what is held back.
+    pub(crate) fn insert_before_held(&mut self, bytes: &[u8]) {
+        let at = self.copied.len() - self.held;
+        self.copied.splice(at..at, bytes.iter().copied());
+        self.tail += bytes.len();
+        self.waiting += bytes.len() as u64;
+    }
+
+    /// Adds a body part.
+    pub(crate) fn push(&mut self, content: Content<B>) {
+        let source = match content {
+            Content::Bytes(bytes) if bytes.as_ref().len() < LARGE => {
+                return self.append(|buffer| buffer.extend_from_slice(bytes.as_ref()));
+            }
+            Content::File { count: 0, .. } => return,
+            Content::Bytes(bytes) => Source::Bytes { bytes, taken: 0 },
+            Content::File { file, offset, count } => Source::File { file, offset, remaining: count },
+        };
+        self.waiting += source.remaining();
+        self.large.push_back(Large { before: self.tail, source });
+        self.tail = 0;
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Gives memory back where nothing waits.
+    pub(crate) fn release_memory(&mut self) {
+        if self.waiting == 0 && self.held == 0 {
+            self.clear();
+        }
+    }
+
+    /// Keeps the buffer of a long stream from growing: moves what waits to its front, at a cost that the bytes which have
+    /// gone have paid for.
+    fn compact(&mut self) {
+        if self.taken >= KEPT_CAPACITY && self.taken * 2 >= self.copied.len() {
+            self.copied.drain(..self.taken);
+            self.taken = 0;
+        }
+    }
+}
+
+impl<B: AsRef<[u8]>> Source<B> {
+    fn remaining(&self) -> u64 {
+        match self {
+            Self::Bytes { bytes, taken } => (bytes.as_ref().len() - taken) as u64,
+            Self::File { remaining, .. } => *remaining,
+        }
+    }
+
+    /// Takes from the front as many as there are; whether nothing is left.
+    fn consume(&mut self, bytes: &mut usize) -> bool {
+        let taken_now = self.remaining().min(*bytes as u64);
+        *bytes -= taken_now as usize;
+        match self {
+            Self::Bytes { taken, .. } => *taken += taken_now as usize,
+            Self::File { offset, remaining, .. } => {
+                *offset += taken_now;
+                *remaining -= taken_now;
+            }
+        }
+        self.remaining() == 0
+    }
+}
+
+impl<B: AsRef<[u8]>> fmt::Debug for Transmit<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transmit").field("waiting", &self.waiting).field("held", &self.held).finish_non_exhaustive()
+    }
+}
+
+struct Filled<'s, 'a> {
+    slices: &'s mut [IoSlice<'a>],
+    count: usize,
+}
+
+impl<'a> Filled<'_, 'a> {
+    /// Whether it had room.
+    fn add(&mut self, bytes: &'a [u8]) -> bool {
+        if bytes.is_empty() {
+            return true;
+        }
+        let Some(slice) = self.slices.get_mut(self.count) else { return false };
+        *slice = IoSlice::new(bytes);
+        self.count += 1;
+        true
+    }
+
+    fn piece(self) -> Piece<'a> {
+        match self.count {
+            0 => Piece::Nothing,
+            count => Piece::Bytes(count),
+        }
+    }
+}
