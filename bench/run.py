@@ -157,8 +157,9 @@ def _progress(cell: Cell) -> str:
 
 def _print(results: Results, *, quick: bool) -> None:
     table = quick_table if quick else full_table
+    print(f"ratio: {results.reference} / server, the median of the rounds' ratios")
     for name, rows in summarise(results.cells, results.reference).items():
-        print(f"\n{heading(SCENARIOS[name], results.clients[name])}\n\n{table(rows, results.reference)}")
+        print(f"\n{heading(SCENARIOS[name], results.clients[name])}\n\n{table(rows)}")
     for failure in results.failures:
         print(f"\nFAILED: {failure}")
 

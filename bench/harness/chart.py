@@ -76,10 +76,11 @@ class Panel:
 
 @dataclass(frozen=True)
 class Chart:
-    """`parts` names the two stacked parts, or the one."""
+    """`parts` names the two stacked parts, or the one; `ours` the server that stands out."""
 
     title: str
     unit: str
+    ours: str
     parts: Sequence[str]
     panels: Sequence[Panel]
 
@@ -108,7 +109,7 @@ class Chart:
             drawn.append(f'<g class="ours"><rect x="{left + 14:g}" y="34" width="12" height="12" class="{style}"/></g>')
             drawn.append(_text(left + 32, 44, name, "small"))
             left += 50 + 6 * len(name)
-        return drawn
+        return [*drawn, _text(left, 44, f"orange: {self.ours}; a bar with a break in it is cut", "small")]
 
 
 def _panel(panel: Panel, left: float, top: float) -> list[str]:

@@ -12,7 +12,7 @@ from harness.machine import Conditions
 from harness.native import BENCH
 from harness.scenarios import SCENARIOS
 from harness.summary import Summary, summarise
-from harness.tables import full_table, heading
+from harness.tables import full_table, heading, overview
 
 _READING = """\
 CPU is what the server's whole process tree spent for one request; user and kernel are its parts. "Spread" is the
@@ -22,6 +22,12 @@ largest process, PSS the whole tree. Where "client busy" is near 100 %, the clie
 requests/s and latency. "Noise" is what other processes took of the machine's cores, at most, during a cell. Latencies
 of pipelined requests are those of a batch.
 """
+
+_OVERVIEWS = {
+    "total": "Server CPU per request",
+    "throughput": "Requests a second (over 1 is more)",
+    "p99": "99th percentile of latency",
+}
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,10 @@ class Results:
                 _READING.format(reference=self.reference),
                 "![Server CPU per request](cpu.svg)",
                 "",
+                *self._overviews(summaries),
                 *self._tables(summaries),
+                "## Latency and memory",
+                "",
                 "![Latency](latency.svg)",
                 "",
                 "![Memory](memory.svg)",
@@ -72,11 +81,17 @@ class Results:
             )
         )
 
+    def _overviews(self, summaries: Mapping[str, Sequence[Summary]]) -> list[str]:
+        lines: list[str] = []
+        for metric, title in _OVERVIEWS.items():
+            lines += [f"## {title}: {self.reference} / server", "", overview(summaries, metric), ""]
+        return lines
+
     def _tables(self, summaries: Mapping[str, Sequence[Summary]]) -> list[str]:
         lines: list[str] = []
         for name, rows in summaries.items():
             title = heading(SCENARIOS[name], self.clients[name])
-            lines += [f"## {title[0].upper()}{title[1:]}", "", full_table(rows, self.reference), ""]
+            lines += [f"## {title[0].upper()}{title[1:]}", "", full_table(rows), ""]
         return lines
 
 
@@ -105,7 +120,7 @@ def _charts(summaries: Mapping[str, Sequence[Summary]], reference: str) -> dict[
     latency = panels(lambda row: row.p50, lambda row: row.p99 - row.p50)
     memory = panels(lambda row: row.pss / 1024, lambda _: 0.0)
     return {
-        "cpu": Chart("Server CPU per request", "microseconds", ("user", "kernel"), cpu),
-        "latency": Chart("Latency", "microseconds", ("median", "up to the 99th percentile"), latency),
-        "memory": Chart("Memory after the load", "MB, PSS of all processes", ("PSS",), memory),
+        "cpu": Chart("Server CPU per request", "microseconds", reference, ("user", "kernel"), cpu),
+        "latency": Chart("Latency", "microseconds", reference, ("median", "up to the 99th percentile"), latency),
+        "memory": Chart("Memory after the load", "MB, PSS of all processes", reference, ("PSS",), memory),
     }

@@ -66,9 +66,11 @@ _ALL = (
         "--no-proxy-headers {app}",
         needs=("uvloop", "httptools"),
     ),
+    # Its limit of 1,000 requests a connection can be lifted in its configuration file only.
     Server(
         "hypercorn",
-        "--bind 127.0.0.1:{port} --worker-class uvloop --workers 1 --backlog 2048 --log-level WARNING {app}",
+        "--config hypercorn.toml --bind 127.0.0.1:{port} --worker-class uvloop --workers 1 --backlog 2048 "
+        "--log-level WARNING {app}",
     ),
     # One Tokio thread beside the event loop's: both share the one core.
     Server(

@@ -1,6 +1,6 @@
 """Summaries as markdown tables that are also readable on a terminal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from harness.scenarios import Scenario
 from harness.summary import Summary
@@ -12,15 +12,15 @@ Column = tuple[str, Callable[[Summary], str]]
 NOISY = 0.05
 
 
-def quick_table(summaries: Sequence[Summary], reference: str) -> str:
+def quick_table(summaries: Sequence[Summary]) -> str:
     """CPU per request and its ratios: what an optimisation looks at."""
     return _table(
         summaries,
         [
             ("server", lambda row: row.server),
             *_cpu_columns(),
-            (f"{reference} / it: total", lambda row: _ratio(row, "total")),
-            ("user", lambda row: _ratio(row, "user")),
+            ("CPU ratio", lambda row: _ratio(row, "total")),
+            ("user ratio", lambda row: _ratio(row, "user")),
             ("requests/s", lambda row: f"{row.throughput:,.0f}"),
             ("p99 us", lambda row: f"{row.p99:,.0f}"),
             *_busy_columns(),
@@ -28,7 +28,7 @@ def quick_table(summaries: Sequence[Summary], reference: str) -> str:
     )
 
 
-def full_table(summaries: Sequence[Summary], reference: str) -> str:
+def full_table(summaries: Sequence[Summary]) -> str:
     """Everything that was measured."""
     return _table(
         summaries,
@@ -40,11 +40,11 @@ def full_table(summaries: Sequence[Summary], reference: str) -> str:
             ("p99 us", lambda row: f"{row.p99:,.0f}"),
             ("RSS MB", lambda row: f"{row.rss / 1024:.1f}"),
             ("PSS MB", lambda row: f"{row.pss / 1024:.1f}"),
-            (f"{reference} / it: CPU", lambda row: _ratio(row, "total")),
-            ("user", lambda row: _ratio(row, "user")),
-            ("requests/s", lambda row: _ratio(row, "throughput")),
-            ("p99", lambda row: _ratio(row, "p99")),
-            ("PSS", lambda row: _ratio(row, "pss")),
+            ("CPU ratio", lambda row: _ratio(row, "total")),
+            ("user ratio", lambda row: _ratio(row, "user")),
+            ("requests/s ratio", lambda row: _ratio(row, "throughput")),
+            ("p99 ratio", lambda row: _ratio(row, "p99")),
+            ("PSS ratio", lambda row: _ratio(row, "pss")),
             *_busy_columns(),
         ],
     )
@@ -79,17 +79,28 @@ def _microseconds(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 
+def overview(summaries: Mapping[str, Sequence[Summary]], metric: str) -> str:
+    """The ratios of one metric: a row per scenario, a column per server."""
+    servers = list(dict.fromkeys(row.server for rows in summaries.values() for row in rows))
+    body = [
+        [name, *(next((_ratio(row, metric) for row in rows if row.server == server), "-") for server in servers)]
+        for name, rows in summaries.items()
+    ]
+    return _layout(["scenario", *servers], body)
+
+
 def _table(summaries: Sequence[Summary], columns: Sequence[Column]) -> str:
-    head = [name for name, _ in columns]
-    rows = [[render(summary) for _, render in columns] for summary in summaries]
+    return _layout([name for name, _ in columns], [[render(row) for _, render in columns] for row in summaries])
+
+
+def _layout(head: Row, rows: Sequence[Row]) -> str:
+    """Markdown with aligned columns: the first to the left, the others to the right."""
     widths = [max(map(len, values)) for values in zip(head, *rows, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     return "\n".join(_line(row, widths) for row in (head, rule, *rows))
 
 
 def _line(row: Row, widths: Sequence[int]) -> str:
-    first, *others = (
-        f"{value:<{width}}" if at == 0 else f"{value:>{width}}"
-        for at, (value, width) in enumerate(zip(row, widths, strict=True))
-    )
-    return "| " + " | ".join((first, *others)) + " |"
+    first, *others = row
+    cells = [first.ljust(widths[0]), *(value.rjust(width) for value, width in zip(others, widths[1:], strict=True))]
+    return f"| {' | '.join(cells)} |"
