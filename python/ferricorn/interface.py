@@ -36,7 +36,7 @@ def adapt(app: object, interface: str) -> Application:
     if style == ASGI2:
         return Application(_from_asgi2(app), "2.0")
     if style == ASGI3:
-        return Application(app if _is_coroutine_function(app) else _from_awaitable(app), "3.0")
+        return Application(cast(Asgi3, app), "3.0")
     raise StartupError(_unusable(app))
 
 
@@ -85,16 +85,6 @@ def _from_asgi2(app: Callable[..., Any]) -> Asgi3:
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await double(scope)(receive, send)
-
-    return application
-
-
-def _from_awaitable(app: Callable[..., Any]) -> Asgi3:
-    """A task needs a coroutine; a plain callable may return any awaitable."""
-    single = cast(Asgi3, app)
-
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        await single(scope, receive, send)
 
     return application
 

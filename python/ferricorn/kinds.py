@@ -71,6 +71,6 @@ def _is_address(text: str) -> bool:
         return len(text) > len("unix:")
     if text.startswith("fd://"):
         return text[len("fd://") :].isdecimal()
-    host, _, port = text.rpartition(":")
+    host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
-    return bool(host) and (bracketed or ":" not in host) and port.isdecimal() and int(port) <= 65535
+    return bool(colon) and (bracketed or ":" not in host) and port.isdecimal() and int(port) <= 65535

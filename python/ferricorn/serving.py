@@ -49,6 +49,7 @@ class Serving:
         self, application: Application, config: Config, listeners: Sequence[Listener], state: dict[str, Any]
     ) -> None:
         self._drained = asyncio.Event()
+        self._listeners = listeners
         self._loop = asyncio.get_running_loop()
         self._worker = Worker(
             application.call,
@@ -73,6 +74,9 @@ class Serving:
     async def drain(self, timeout: float, hurry: asyncio.Event) -> bool:
         """Stops accepting and lets what runs finish, for `timeout` seconds or until `hurry`. Whether all did finish."""
         self._worker.drain()
+        # The worker has handles of its own: while one is left open, clients go on being queued.
+        for listener in self._listeners:
+            listener.close()
         if not self._drained.is_set():
             log.info("Waiting for connections to close. (CTRL+C to force quit)")
             with contextlib.suppress(TimeoutError):

@@ -1,0 +1,221 @@
+"""The command line: every option arrives, every mistake is one sentence and the right exit status."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ferricorn import __version__, cli
+from ferricorn.config import OPTIONS, Config
+from ferricorn.kinds import Address, Header
+from ferricorn.options import Choice, Flag, Kind, Number, Option, Permissions, Repeated, Seconds, Text
+
+every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+
+SAMPLES: dict[type[Kind], tuple[str, object]] = {
+    Text: ("some text", "some text"),
+    Number: ("4321", 4321),
+    Seconds: ("0.5", 0.5),
+    Permissions: ("640", 0o640),
+    Address: ("localhost:81", "localhost:81"),
+    Header: ("X-Name: a, b", ("X-Name", "a, b")),
+}
+"""For each kind a text that is no option's default, and what it means."""
+
+
+def sample(option: Option) -> tuple[list[str], object]:
+    """Two texts for an option that can be repeated, one for another, and the value that they mean."""
+    if isinstance(option.kind, Choice):
+        return [option.kind.choices[-1]], option.kind.choices[-1]
+    if isinstance(option.kind, Repeated):
+        text, value = SAMPLES[type(option.kind.item)]
+        return [text, text], (value, value)
+    text, value = SAMPLES[type(option.kind)]
+    return [text], value
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
+    """Runs the command in an empty folder, in an environment without options but for those that are given."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    for logger in (logging.getLogger("ferricorn"), logging.getLogger("ferricorn.access")):
+        # As in a new process: without the handlers of earlier servers, or pytest's.
+        monkeypatch.setattr(logger, "handlers", [])
+        monkeypatch.setattr(logger, "propagate", True)
+    for name in ("FERRICORN_APP", *(option.environment for option in OPTIONS)):
+        monkeypatch.delenv(name, raising=False)
+
+    def invoke(*arguments: str, **environment: str) -> Result:
+        return CliRunner().invoke(cli.main, arguments, env=environment, prog_name="ferricorn")
+
+    return invoke
+
+
+@pytest.fixture
+def config_of(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
+    """The configuration that a command line leads to, without serving."""
+    made: list[Config] = []
+
+    class Recorder(cli.CommandServer):
+        def run(self) -> None:
+            made.append(self.config)
+
+    monkeypatch.setattr(cli, "CommandServer", Recorder)
+
+    def config(*arguments: str, **environment: str) -> Config:
+        result = run(*arguments, **environment)
+        assert result.exit_code == 0, result.output
+        return made.pop()
+
+    return config
+
+
+def with_option(option: Option, value: object) -> Config:
+    keyword: Any = {option.name: value}
+    return Config("main:app", **keyword)
+
+
+def test_without_options_everything_is_default(config_of: Callable[..., Config]) -> None:
+    assert config_of("main:app") == Config("main:app")
+
+
+@every_option
+def test_every_option_arrives_from_the_command_line(option: Option, config_of: Callable[..., Config]) -> None:
+    if isinstance(option.kind, Flag):
+        for flag in option.flags.split("/"):
+            assert getattr(config_of(flag, "main:app"), option.name) is not flag.startswith("--no-")
+        return
+    texts, value = sample(option)
+    arguments = [argument for text in texts for argument in (f"--{option.flag}", text)]
+    assert config_of("main:app", *arguments) == with_option(option, value)
+
+
+@every_option
+def test_every_option_arrives_from_the_environment(option: Option, config_of: Callable[..., Config]) -> None:
+    if isinstance(option.kind, Flag):
+        for text, meant in (("1", True), ("no", False)):
+            assert getattr(config_of("main:app", **{option.environment: text}), option.name) is meant
+        return
+    texts, value = sample(option)
+    separator = option.kind.separator if isinstance(option.kind, Repeated) else ""
+    config = config_of("main:app", **{option.environment: separator.join(texts)})
+    assert config == with_option(option, value)
+
+
+def test_the_command_line_comes_before_the_environment(config_of: Callable[..., Config]) -> None:
+    environment = {"FERRICORN_PORT": "1", "FERRICORN_BIND": "a:1", "FERRICORN_ACCESS_LOG": "0", "FERRICORN_APP": "a:b"}
+    config = config_of("main:app", "--port", "2", "--bind", "b:2", "--access-log", **environment)
+    assert config == Config("main:app", port=2, bind=["b:2"], access_log=True)
+
+
+def test_the_application_may_come_from_the_environment(config_of: Callable[..., Config]) -> None:
+    assert config_of(FERRICORN_APP="main:app").app == "main:app"
+
+
+@every_option
+def test_the_help_tells_all_of_an_option(option: Option, run: Callable[..., Result]) -> None:
+    words = " ".join(run("--help", COLUMNS="400").output.split())
+    assert f" {option.flags.replace('/', ' / ')} " in words
+    assert option.help in words
+    assert f"[${option.environment}" in words
+    if option.shown_default:
+        assert f"[${option.environment}; default: {option.shown_default}]" in words
+
+
+def test_the_help_is_grouped(run: Callable[..., Result]) -> None:
+    lines = run("--help").output.splitlines()
+    headings = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    groups = dict.fromkeys(option.group for option in OPTIONS)
+    assert headings == [f"{group}:" for group in (*groups, "Other")]
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_version(run: Callable[..., Result]) -> None:
+    assert run("--version").output.startswith(f"ferricorn {__version__} (CPython 3.")
+
+
+MISTAKES: list[tuple[list[str], dict[str, str], str]] = [
+    ([], {}, "Missing argument 'APP'."),
+    (["a:b", "c:d"], {}, "Got unexpected extra argument (c:d)"),
+    (["a:b", "--port", "x"], {}, "Invalid value for '--port': must be a whole number, not 'x'."),
+    (["a:b", "--port", "70000"], {}, "Invalid value for '--port': must be between 0 and 65535, not 70000."),
+    (["a:b", "--header", "x"], {}, "Invalid value for '--header': must read \"Name: value\", not 'x'."),
+    (["a:b", "--lifespan", "no"], {}, "Invalid value for '--lifespan': must be one of auto, on, off, not 'no'."),
+    (["a:b"], {"FERRICORN_PORT": "x"}, "Invalid value for $FERRICORN_PORT: must be a whole number, not 'x'."),
+    (["a:b"], {"FERRICORN_FACTORY": "x"}, "Invalid value for $FERRICORN_FACTORY: must be true or false, not 'x'."),
+    (
+        ["a:b"],
+        {"FERRICORN_BIND": "a:1,b"},
+        "Invalid value for $FERRICORN_BIND: must be HOST:PORT, [IPV6]:PORT, unix:PATH or fd://NUMBER, not 'b'.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "environment", "sentence"), MISTAKES)
+def test_a_mistake_in_the_usage_exits_2(
+    run: Callable[..., Result], arguments: list[str], environment: dict[str, str], sentence: str
+) -> None:
+    result = run(*arguments, **environment)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == f"Error: {sentence}"
+
+
+def test_an_unknown_option_names_the_nearest(run: Callable[..., Result]) -> None:
+    result = run("a:b", "--prot", "1")
+    assert result.exit_code == 2
+    assert "--port" in result.stderr
+
+
+FAILURES: list[tuple[list[str], str]] = [
+    (["main"], "Cannot import 'main': it must be MODULE:ATTRIBUTE, for example 'main:app'."),
+    (["good:ap"], "Cannot import 'good:ap': 'good' has no attribute 'ap'; did you mean 'app'?"),
+    (["good:number"], "The application is 5, which cannot be called."),
+    (
+        ["good:wsgi"],
+        (
+            "The application must take (scope, receive, send), but what was given is wsgi(environ, start) "
+            "(it looks like WSGI)."
+        ),
+    ),
+    (["good:app", "--loop", "good:number"], "The event loop factory 'good:number' is 5, which cannot be called."),
+]
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), FAILURES)
+def test_a_failure_to_start_exits_3(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
+) -> None:
+    (tmp_path / "good.py").write_text(
+        "number = 5\nasync def app(scope, receive, send): ...\ndef wsgi(environ, start): ...\n"
+    )
+    monkeypatch.delitem(sys.modules, "good", raising=False)
+    result = run(*arguments)
+    assert result.exit_code == 3
+    assert [line for line in result.stderr.splitlines() if line.startswith("ERROR")] == [f"ERROR:    {sentence}"]
+
+
+def test_a_traceback_is_shown_where_the_module_raised(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bad.py").write_text("import nowhere_at_all\n")
+    monkeypatch.delitem(sys.modules, "bad", raising=False)
+    result = run("bad:app")
+    assert result.exit_code == 3
+    assert (
+        result.stderr.splitlines()[0]
+        == "ERROR:    Cannot import 'bad:app': importing 'bad' raised ModuleNotFoundError."
+    )
+    assert 'bad.py", line 1, in <module>' in result.stderr
+    assert result.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'nowhere_at_all'"
+
+
+def test_the_parameters_are_those_that_are_declared() -> None:
+    declared = [option.name for option in OPTIONS]
+    assert [parameter.name for parameter in cli.main.params] == ["app", *declared, "version"]
