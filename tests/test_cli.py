@@ -164,13 +164,13 @@ def test_a_mistake_in_the_usage_exits_2(
 ) -> None:
     result = run(*arguments, **environment)
     assert result.exit_code == 2
-    assert result.stderr.splitlines()[-1] == f"Error: {sentence}"
+    assert result.output.splitlines()[-1] == f"Error: {sentence}"
 
 
 def test_an_unknown_option_names_the_nearest(run: Callable[..., Result]) -> None:
     result = run("a:b", "--prot", "1")
     assert result.exit_code == 2
-    assert "--port" in result.stderr
+    assert "--port" in result.output
 
 
 FAILURES: list[tuple[list[str], str]] = [
@@ -198,7 +198,7 @@ def test_a_failure_to_start_exits_3(
     monkeypatch.delitem(sys.modules, "good", raising=False)
     result = run(*arguments)
     assert result.exit_code == 3
-    assert [line for line in result.stderr.splitlines() if line.startswith("ERROR")] == [f"ERROR:    {sentence}"]
+    assert [line for line in result.output.splitlines() if line.startswith("ERROR")] == [f"ERROR:    {sentence}"]
 
 
 def test_a_traceback_is_shown_where_the_module_raised(
@@ -209,11 +209,11 @@ def test_a_traceback_is_shown_where_the_module_raised(
     result = run("bad:app")
     assert result.exit_code == 3
     assert (
-        result.stderr.splitlines()[0]
+        result.output.splitlines()[0]
         == "ERROR:    Cannot import 'bad:app': importing 'bad' raised ModuleNotFoundError."
     )
-    assert 'bad.py", line 1, in <module>' in result.stderr
-    assert result.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'nowhere_at_all'"
+    assert 'bad.py", line 1, in <module>' in result.output
+    assert result.output.splitlines()[-1] == "ModuleNotFoundError: No module named 'nowhere_at_all'"
 
 
 def test_the_parameters_are_those_that_are_declared() -> None:

@@ -65,8 +65,8 @@ class ServerOption(click.Option):
 
     def value_from_envvar(self, ctx: click.Context) -> Any:
         """What click would have found on the command line. What cannot be read is told by the variable's name."""
-        text = self.resolve_envvar_value(ctx)
-        if text is None:
+        text = os.environ.get(self.option.environment)
+        if not text:
             return None
         kind = self.option.kind
         try:

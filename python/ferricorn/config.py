@@ -54,7 +54,7 @@ class Config:
         Repeated("ADDRESS", Address(), ","),
         (),
         LISTENING,
-        "Listen on HOST:PORT, [IPV6]:PORT, unix:PATH or fd://NUMBER, and on host and port no more; may be repeated.",
+        "Listen on HOST:PORT, [IPV6]:PORT, unix:PATH or fd://NUMBER instead of host and port; may be repeated.",
     )
     uds: str | None = option(Text("PATH"), None, LISTENING, "Listen on a unix domain socket.")
     uds_mode: int = option(Permissions(), 0o666, LISTENING, "File permissions of unix domain sockets.")
