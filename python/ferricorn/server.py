@@ -26,7 +26,7 @@ from ferricorn.lifespan import Lifespan
 from ferricorn.logging import error_log as log
 from ferricorn.loops import LoopFactory, loop_factory
 from ferricorn.serving import Serving, ends_before, listening
-from ferricorn.signals import captured
+from ferricorn.signals import Repeat, captured
 from ferricorn.tracing import traced
 
 
@@ -92,8 +92,11 @@ class Server:
             with self._startup():
                 found = application.find(self.config)
                 factory = loop_factory(self.config.loop)
-                with captured(self._on_signal, repeat_default=False):
-                    self._run(found, factory)
+                if _in_event_loop():
+                    self._run_in_thread(found, factory)
+                else:
+                    with captured(self._on_signal, Repeat.HANDLED):
+                        self._run_here(found, factory)
         except StartupError:
             sys.exit(EXIT_STARTUP_FAILURE)
 
@@ -102,7 +105,7 @@ class Server:
 
         Raises StartupError when it cannot start. Cancelled, it cancels what runs and shuts the application down.
         """
-        with self._startup(), captured(self._on_signal, repeat_default=True):
+        with self._startup(), captured(self._on_signal, Repeat.ALL):
             await self._serve(application.find(self.config))
 
     @contextlib.contextmanager
@@ -125,11 +128,9 @@ class Server:
         if not self._outcome.done():
             self._outcome.set_exception(problem) if problem else self._outcome.set_result(None)
 
-    def _run(self, found: object, factory: LoopFactory) -> None:
-        if not _in_event_loop():
-            self._run_here(found, factory)
-            return
-        with concurrent.futures.ThreadPoolExecutor(1, "ferricorn") as thread:
+    def _run_in_thread(self, found: object, factory: LoopFactory) -> None:
+        # A signal means this call: raised again, it would take the loop around it down as well.
+        with captured(self._on_signal, Repeat.NONE), concurrent.futures.ThreadPoolExecutor(1, "ferricorn") as thread:
             try:
                 thread.submit(self._run_here, found, factory).result()
             finally:

@@ -105,6 +105,9 @@ def _wants_access_log(config: Config) -> bool:
 
 async def ends_before(work: Coroutine[Any, Any, Any], event: asyncio.Event) -> bool:
     """Runs `work` until it ends, or cancels it when `event` is set. Whether it ended by itself; its error is raised."""
+    if event.is_set():
+        work.close()
+        return False
     task = asyncio.create_task(work)
     waiting = asyncio.create_task(event.wait())
     try:

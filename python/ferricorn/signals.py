@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -13,13 +14,21 @@ STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _DEFAULTS: Final = (signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler)
 
 
+class Repeat(enum.Enum):
+    """Which signals are raised again for the handlers that were there before."""
+
+    ALL = enum.auto()
+    """Every one: the program around the server goes on, and has to know. By the system's handlers it ends."""
+    HANDLED = enum.auto()
+    """Those that the program has a handler of its own for: without one, the server's end is all that they meant."""
+    NONE = enum.auto()
+
+
 @contextlib.contextmanager
-def captured(on_signal: Callable[[int], None], *, repeat_default: bool) -> Iterator[None]:
+def captured(on_signal: Callable[[int], None], repeat: Repeat) -> Iterator[None]:
     """Calls `on_signal` for each stop signal that arrives, in the main thread; elsewhere it does nothing.
 
-    Afterwards the handlers that were there are restored, and the signals raised again for them. `repeat_default`
-    says whether that also holds where the handler was the system's: it would end the process.
-
+    Afterwards the handlers that were there are restored, and the signals raised again for them as `repeat` says.
     By signal.signal, not loop.add_signal_handler: that one cannot tell which handler it replaces.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -39,5 +48,5 @@ def captured(on_signal: Callable[[int], None], *, repeat_default: bool) -> Itera
         for number, handler in before.items():
             signal.signal(number, handler)
     for number in reversed(seen):
-        if repeat_default or before[number] not in _DEFAULTS:
+        if repeat is Repeat.ALL or (repeat is Repeat.HANDLED and before[number] not in _DEFAULTS):
             signal.raise_signal(number)
