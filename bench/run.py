@@ -6,6 +6,7 @@ Ends with status 1 where a cell failed, so that no result with an error in it pa
 
 import argparse
 import os
+import resource
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,12 +22,15 @@ from harness.servers import FERRICORN, NotInstalledError, Target, installed_targ
 from harness.summary import summarise
 from harness.tables import full_table, heading, quick_table
 
+OPEN_FILES = 8192
+
 
 def main() -> int:
     options = _parse()
     if options.render:
         Results.load(options.render).publish()
         return 0
+    _allow_open_files()
     targets = _targets(options)
     scenarios = [SCENARIOS[name] for name in options.quick or options.scenarios or SCENARIOS]
     results = _run(options, scenarios, targets)
@@ -111,6 +115,14 @@ def _run(options: argparse.Namespace, scenarios: Sequence[Scenario], targets: Se
         cells=cells,
         failures=failures,
     )
+
+
+def _allow_open_files() -> None:
+    """A thousand connections and what else a server opens are more than the usual soft limit of 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _plan(options: argparse.Namespace) -> Plan:
