@@ -1,0 +1,56 @@
+"""Fixtures: the event loops that every test runs on, and servers that stop when their test ends."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.support.process import ServerProcess, StartProcess
+    from tests.support.server import RunningServer, Serve
+
+LOOPS = ["asyncio", *(["uvloop"] if importlib.util.find_spec("uvloop") else [])]
+
+
+@pytest.fixture(params=LOOPS)
+def loop(request: pytest.FixtureRequest) -> str:
+    """The value of `--loop` to test with."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def serve(loop: str) -> Iterator[Serve]:
+    """Starts servers. In the end they have to stop, with nothing in their log that the test did not expect."""
+    # Imported here: tests of the Python parts alone run without the native module.
+    from tests.support.server import RunningServer
+
+    servers: list[RunningServer] = []
+    with ExitStack() as running:
+
+        def start(app: Callable[..., Any], **options: Any) -> RunningServer:
+            server = running.enter_context(RunningServer(app, **({"loop": loop} | options)))
+            servers.append(server)
+            return server
+
+        yield start
+    for server in servers:
+        assert server.failure is None
+        assert server.log.remaining_problems() == []
+
+
+@pytest.fixture
+def start_process(loop: str) -> Iterator[StartProcess]:
+    """Starts `ferricorn` in processes of their own, and ends those that the test has left running."""
+    from tests.support.process import ServerProcess
+
+    with ExitStack() as running:
+
+        def start(app: str, *arguments: str, **more: Any) -> ServerProcess:
+            return running.enter_context(ServerProcess(app, "--loop", loop, *arguments, **more))
+
+        yield start

@@ -1,0 +1,1 @@
+"""The server as a process: sockets, signals, exit statuses, logs, memory."""

@@ -1,0 +1,1 @@
+"""What the scope of a request says."""

@@ -1,0 +1,137 @@
+"""The server in a process of its own: for signals, exit statuses, logs and memory."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from signal import SIGTERM, Signals
+from typing import IO, Any, Protocol, Self
+
+from tests.support.client import Address, Client, Response
+from tests.support.deadline import DEADLINE
+
+ROOT = Path(__file__).parents[2]
+RUNNING = re.compile(r"running on (.*) \(Press")
+
+
+class ServerProcess:
+    """`python -m ferricorn APP ARGUMENTS`, on a free port unless `arguments` name a place. A context manager."""
+
+    def __init__(
+        self, app: str, *arguments: str, pass_fds: Iterable[int] = (), environment: dict[str, str] | None = None
+    ) -> None:
+        self._command = [sys.executable, "-m", "ferricorn", app, *arguments]
+        if not {"--port", "--bind", "--uds", "--fd"} & set(arguments):
+            self._command += ["--port", "0"]
+        self._pass_fds = tuple(pass_fds)
+        self._environment = {"NO_COLOR": "1", "PYTHONUNBUFFERED": "1", **(environment or {})}
+        self.lines: list[str] = []
+        self._new_lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self.addresses: list[Address] = []
+
+    def __enter__(self) -> Self:
+        self.process = subprocess.Popen(
+            self._command,
+            cwd=ROOT,
+            env={**os.environ, **self._environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            pass_fds=self._pass_fds,
+        )
+        assert self.process.stdout is not None
+        self._reader = threading.Thread(target=self._read, args=[self.process.stdout], name="log reader")
+        self._reader.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(DEADLINE)
+        self._reader.join(DEADLINE)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    # --- looking
+
+    def wait_until_running(self) -> Self:
+        """Until it says where it listens."""
+        places = self.wait_for_line(RUNNING)[1]
+        self.addresses = [_as_address(place) for place in places.split(", ")]
+        return self
+
+    def wait_for_line(self, pattern: str | re.Pattern[str]) -> re.Match[str]:
+        """The first line from here on, of output and log together, in which `pattern` is found."""
+        while (line := self._new_lines.get(timeout=DEADLINE)) is not None:
+            if match := re.search(pattern, line):
+                return match
+        raise AssertionError(f"the process ended without {pattern!r}:\n{self.output}")
+
+    @property
+    def output(self) -> str:
+        """All lines so far."""
+        return "\n".join(self.lines)
+
+    def resident_peak(self) -> int:
+        """The most memory that it has had so far, in bytes (Linux)."""
+        return self._status_line("VmHWM")
+
+    def resident(self) -> int:
+        """The memory that it has now, in bytes (Linux)."""
+        return self._status_line("VmRSS")
+
+    # --- doing
+
+    def connect(self, **options: Any) -> Client:
+        return Client.connect(self.addresses[0], **options)
+
+    def exchange(self, data: bytes, *, to: bytes = b"GET") -> Response:
+        with self.connect() as client:
+            client.send(data)
+            return client.response(to=to)
+
+    def send_signal(self, number: Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """The exit status, once it has ended and all it said is in `lines`."""
+        status = self.process.wait(DEADLINE)
+        self._reader.join(DEADLINE)
+        return status
+
+    def stop(self, number: Signals = SIGTERM) -> int:
+        self.send_signal(number)
+        return self.wait()
+
+    def _read(self, stream: IO[str]) -> None:
+        for line in stream:
+            self.lines.append(line.rstrip("\n"))
+            self._new_lines.put(line)
+        self._new_lines.put(None)
+
+    def _status_line(self, name: str) -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        match = re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
+        assert match, f"no {name} in /proc"
+        return int(match[1]) * 1024
+
+
+class StartProcess(Protocol):
+    """Starts a server process that the fixture ends."""
+
+    def __call__(self, app: str, *arguments: str, **more: Any) -> ServerProcess: ...
+
+
+def _as_address(place: str) -> Address:
+    """Out of the start-up line: `http://127.0.0.1:8000` or `unix socket /path`."""
+    if place.startswith("unix socket "):
+        return place.removeprefix("unix socket ")
+    host, _, port = place.removeprefix("http://").rpartition(":")
+    return host.strip("[]"), int(port)
