@@ -13,7 +13,7 @@ use pyo3::intern;
 
 use crate::awaitable::Done;
 use crate::event_loop::EventLoop;
-use crate::exchange::Exchange;
+use crate::exchange::Exchanges;
 use crate::scope::{Memory, Scopes};
 use crate::send::ClientDisconnected;
 use crate::task;
@@ -31,6 +31,7 @@ pub(crate) struct PythonApplication {
     callable: Py<PyAny>,
     hooks: Py<PyAny>,
     scopes: Scopes,
+    exchanges: Exchanges,
     pub(crate) event_loop: EventLoop,
     /// What every `send` that need not wait returns.
     pub(crate) done: Py<Done>,
@@ -57,6 +58,7 @@ impl PythonApplication {
             callable,
             hooks,
             scopes,
+            exchanges: Exchanges::new(py)?,
             event_loop,
             done: Py::new(py, Done)?,
             start: RefCell::default(),
@@ -81,9 +83,8 @@ impl PythonApplication {
     ) -> PyResult<()> {
         let Some(server) = self.server.get().and_then(Weak::upgrade) else { return Ok(()) };
         let scope = self.scopes.http(py, scope, memory)?;
-        let object = Exchange::object(py, Rc::clone(&server), exchange)?;
-        let receive = object.getattr(intern!(py, "receive"))?;
-        let send = object.getattr(intern!(py, "send"))?;
+        let receive = self.exchanges.receive(py, &server, exchange)?;
+        let send = self.exchanges.send(py, &server, exchange)?;
         let coroutine = self.callable.bind(py).call1((scope, receive, send))?;
         if let Some(task) = task::start(&self.event_loop, server, exchange, &coroutine)? {
             self.tasks.borrow_mut().insert(exchange, task.unbind());
@@ -93,7 +94,9 @@ impl PythonApplication {
 
     /// A call has ended; what that means for the client is the worker's to say, and what is worth a word is said here.
     pub(crate) fn ended(&self, py: Python<'_>, server: &Server, exchange: ExchangeId, error: Option<&PyErr>) {
-        self.tasks.borrow_mut().remove(&exchange);
+        if !self.tasks.borrow().is_empty() {
+            self.tasks.borrow_mut().remove(&exchange);
+        }
         let outcome = if error.is_some() { Outcome::Failed } else { Outcome::Returned };
         let finished = server.finish(exchange, outcome);
         let problem = match (error, finished) {

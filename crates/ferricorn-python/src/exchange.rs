@@ -1,74 +1,103 @@
-//! `receive` and `send` of one exchange: bound methods of one small object.
+//! `receive` and `send` of one exchange: two small callables that name it, and find nothing once it is over.
 
 use std::cell::Cell;
+use std::ffi::CStr;
 use std::rc::Rc;
 
-use asgi::{ExchangeId, SendError};
+use asgi::ExchangeId;
 use ferricorn_server::Sent;
 use pyo3::prelude::*;
 
 use crate::application::Server;
 use crate::awaitable::{Failed, Receiving, Sending};
-use crate::ffi::ThreadBound;
+use crate::ffi::{Callable, CallableType};
 use crate::send::{self, Event};
 
-/// One exchange, as the application holds it: a name, which finds nothing once the exchange is over.
-#[pyclass(frozen, module = "ferricorn")]
-pub(crate) struct Exchange(ThreadBound<Handle>);
+/// Makes `receive` and `send`.
+pub(crate) struct Exchanges {
+    receive: CallableType<Receive>,
+    send: CallableType<Send>,
+}
 
-pub(crate) struct Handle {
+impl Exchanges {
+    pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
+        Ok(Self { receive: CallableType::new(py)?, send: CallableType::new(py)? })
+    }
+
+    pub(crate) fn receive<'py>(
+        &self,
+        py: Python<'py>,
+        server: &Rc<Server>,
+        exchange: ExchangeId,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.receive.object(py, Receive { server: Rc::clone(server), exchange })
+    }
+
+    pub(crate) fn send<'py>(
+        &self,
+        py: Python<'py>,
+        server: &Rc<Server>,
+        exchange: ExchangeId,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.send.object(py, Send { server: Rc::clone(server), exchange, complete: Cell::new(false) })
+    }
+}
+
+struct Receive {
+    server: Rc<Server>,
+    exchange: ExchangeId,
+}
+
+impl Callable for Receive {
+    const NAME: &'static CStr = c"ferricorn.receive";
+    const ARGUMENTS: usize = 0;
+
+    /// The next event, as an awaitable that passes for a coroutine (APP-12). Nothing is taken before it is awaited.
+    fn call<'py>(&self, py: Python<'py>, _: Option<&Bound<'py, PyAny>>) -> PyResult<Py<PyAny>> {
+        Ok(Py::new(py, Receiving::new(Rc::clone(&self.server), self.exchange))?.into_any())
+    }
+}
+
+struct Send {
     server: Rc<Server>,
     exchange: ExchangeId,
     /// The response is complete: what is sent from now on is ignored (HTTP-18).
     complete: Cell<bool>,
 }
 
-impl Exchange {
-    pub(crate) fn object(py: Python<'_>, server: Rc<Server>, exchange: ExchangeId) -> PyResult<Bound<'_, PyAny>> {
-        let handle = Handle { server, exchange, complete: Cell::new(false) };
-        Ok(Bound::new(py, Self(ThreadBound::new(handle)))?.into_any())
-    }
-}
-
-#[pymethods]
-impl Exchange {
-    /// The next event, as an awaitable that passes for a coroutine (APP-12). Nothing is taken before it is awaited.
-    fn receive(&self, py: Python<'_>) -> PyResult<Py<Receiving>> {
-        let handle = self.0.get()?;
-        Py::new(py, Receiving::new(Rc::clone(&handle.server), handle.exchange))
-    }
+impl Callable for Send {
+    const NAME: &'static CStr = c"ferricorn.send";
+    const ARGUMENTS: usize = 1;
 
     /// Puts the event into the send buffer at once (CON-04); the awaitable waits while that is too full.
-    fn send(&self, py: Python<'_>, event: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        let handle = self.0.get()?;
-        if handle.complete.get() {
-            return Ok(handle.server.application().done.clone_ref(py).into_any());
-        }
-        match handle.send(event) {
-            Ok(Sent::Blocked) => {
-                Ok(Py::new(py, Sending::blocked(Rc::clone(&handle.server), handle.exchange))?.into_any())
-            }
+    fn call<'py>(&self, py: Python<'py>, event: Option<&Bound<'py, PyAny>>) -> PyResult<Py<PyAny>> {
+        let application = self.server.application();
+        let Some(event) = event.filter(|_| !self.complete.get()) else {
+            return Ok(application.done.clone_ref(py).into_any());
+        };
+        let waiting = match self.send(event) {
+            Ok(Sent::Blocked) => Sending::blocked(Rc::clone(&self.server), self.exchange),
             Ok(sent) => {
-                handle.complete.set(sent == Sent::Complete);
-                let application = handle.server.application();
-                if application.is_hasty() {
-                    return Ok(Py::new(py, Sending::one_turn(Rc::clone(&handle.server), handle.exchange))?.into_any());
+                self.complete.set(sent == Sent::Complete);
+                if !application.is_hasty() {
+                    return Ok(application.done.clone_ref(py).into_any());
                 }
-                Ok(application.done.clone_ref(py).into_any())
+                Sending::one_turn(Rc::clone(&self.server), self.exchange)
             }
             // Raised when awaited, like everything that a coroutine raises (ERR-03).
-            Err(error) => Ok(Py::new(py, Failed::new(error))?.into_any()),
-        }
+            Err(error) => return Ok(Py::new(py, Failed::new(error))?.into_any()),
+        };
+        Ok(Py::new(py, waiting)?.into_any())
     }
 }
 
-impl Handle {
+impl Send {
     fn send(&self, event: &Bound<'_, PyAny>) -> PyResult<Sent> {
-        let application = self.server.application();
-        match send::read(event, &application.start)? {
-            Event::Start => self.server.start(self.exchange, &application.start.borrow()),
+        let start = &self.server.application().start;
+        let sent = match send::read(event, start)? {
+            Event::Start => self.server.start(self.exchange, &start.borrow()),
             Event::Other(event) => self.server.send(self.exchange, event),
-        }
-        .map_err(|error: SendError| send::exception(error))
+        };
+        sent.map_err(send::exception)
     }
 }

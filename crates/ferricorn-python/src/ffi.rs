@@ -1,12 +1,17 @@
 //! All unsafe code of the workspace: each block with the reason why it is sound. It takes no decision.
 
-use std::mem::ManuallyDrop;
+use std::ffi::{CStr, c_void};
+use std::marker::PhantomData;
+use std::mem::{ManuallyDrop, offset_of};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
-use pyo3::exceptions::PyRuntimeError;
-use pyo3::prelude::*;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi;
+use pyo3::panic::PanicException;
+use pyo3::prelude::*;
+use pyo3::types::PyType;
 
 /// A value that only the thread which made it can reach.
 ///
@@ -108,3 +113,152 @@ pub(crate) fn stop_iteration(value: Bound<'_, PyAny>) -> PyErr {
     PyErr::fetch(py)
 }
 
+
+/// A Rust value that Python can call.
+pub(crate) trait Callable: Sized + 'static {
+    /// The name of its type, with its module.
+    const NAME: &'static CStr;
+    /// How many arguments it takes: all positional, one at the most.
+    const ARGUMENTS: usize;
+
+    /// `argument` is there where `ARGUMENTS` is 1.
+    fn call<'py>(&self, py: Python<'py>, argument: Option<&Bound<'py, PyAny>>) -> PyResult<Py<PyAny>>;
+}
+
+/// The Python type of callables around a `T`: made and called without a tuple of arguments, without the collector.
+pub(crate) struct CallableType<T> {
+    class: Py<PyType>,
+    value: PhantomData<fn(T)>,
+}
+
+#[repr(C)]
+struct CallableObject<T> {
+    base: ffi::PyObject,
+    vectorcall: ffi::vectorcallfunc,
+    value: ThreadBound<T>,
+}
+
+impl<T: Callable> CallableType<T> {
+    pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
+        let mut members = [
+            ffi::PyMemberDef {
+                name: c"__vectorcalloffset__".as_ptr(),
+                type_code: ffi::Py_T_PYSSIZET,
+                offset: offset_of!(CallableObject<T>, vectorcall) as ffi::Py_ssize_t,
+                flags: ffi::Py_READONLY,
+                doc: ptr::null(),
+            },
+            ffi::PyMemberDef::default(),
+        ];
+        let slot = |slot, pfunc| ffi::PyType_Slot { slot, pfunc };
+        let mut slots = [
+            slot(ffi::Py_tp_dealloc, deallocate::<T> as *mut c_void),
+            slot(ffi::Py_tp_call, call_with_tuple::<T> as *mut c_void),
+            slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
+            slot(0, ptr::null_mut()),
+        ];
+        let flags = ffi::Py_TPFLAGS_DEFAULT
+            | ffi::Py_TPFLAGS_HAVE_VECTORCALL
+            | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION
+            | ffi::Py_TPFLAGS_IMMUTABLETYPE;
+        let mut spec = ffi::PyType_Spec {
+            name: T::NAME.as_ptr(),
+            basicsize: size_of::<CallableObject<T>>() as i32,
+            itemsize: 0,
+            flags: flags as u32,
+            slots: slots.as_mut_ptr(),
+        };
+        // SAFETY: the spec is complete, its names live for ever and its arrays for the call, which copies them. The
+        // object of the type is laid out as `CallableObject<T>`, whose first field is the object's head.
+        let class = unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&mut spec))? };
+        Ok(Self { class: class.cast_into::<PyType>()?.unbind(), value: PhantomData })
+    }
+
+    /// A new object around the value.
+    pub(crate) fn object<'py>(&self, py: Python<'py>, value: T) -> PyResult<Bound<'py, PyAny>> {
+        // SAFETY: `PyObject_New` gives memory of the type's basic size, its head initialised and the type's reference
+        // counted, or NULL with an exception set. Every field behind the head is written before anyone sees the object.
+        unsafe {
+            let object = ffi::PyObject_New::<CallableObject<T>>(self.class.as_ptr().cast());
+            if object.is_null() {
+                return Err(PyErr::fetch(py));
+            }
+            (&raw mut (*object).vectorcall).write(vectorcall::<T>);
+            (&raw mut (*object).value).write(ThreadBound::new(value));
+            Ok(Bound::from_owned_ptr(py, object.cast()))
+        }
+    }
+}
+
+unsafe extern "C" fn deallocate<T: Callable>(object: *mut ffi::PyObject) {
+    // The references in the value have to be given back at once, not at the next chance.
+    Python::attach(|_| {
+        // SAFETY: the interpreter calls this once, for an object of our type that nobody refers to any more; the type
+        // was counted when the object was made.
+        unsafe {
+            let class = ffi::Py_TYPE(object);
+            ptr::drop_in_place(&raw mut (*object.cast::<CallableObject<T>>()).value);
+            ffi::PyObject_Free(object.cast());
+            ffi::Py_DECREF(class.cast());
+        }
+    });
+}
+
+unsafe extern "C" fn vectorcall<T: Callable>(
+    callable: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    count: usize,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    entered(|py| {
+        // SAFETY: the interpreter calls this for an object of our type, with as many arguments as it says and a tuple of
+        // names or NULL; all of them live through the call.
+        let (value, argument) = unsafe {
+            let count = ffi::PyVectorcall_NARGS(count) as usize;
+            if count != T::ARGUMENTS || !(names.is_null() || ffi::PyTuple_GET_SIZE(names) == 0) {
+                return Err(wrong_arguments::<T>());
+            }
+            let value = &(*callable.cast::<CallableObject<T>>()).value;
+            (value, (count == 1).then(|| Borrowed::from_ptr(py, *arguments)))
+        };
+        value.get()?.call(py, argument.as_deref())
+    })
+}
+
+unsafe extern "C" fn call_with_tuple<T: Callable>(
+    callable: *mut ffi::PyObject,
+    arguments: *mut ffi::PyObject,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    entered(|py| {
+        // SAFETY: as in `vectorcall`, with the arguments in a tuple and the names in a dict or NULL.
+        let (value, argument) = unsafe {
+            let count = ffi::PyTuple_GET_SIZE(arguments) as usize;
+            if count != T::ARGUMENTS || !(names.is_null() || ffi::PyDict_Size(names) == 0) {
+                return Err(wrong_arguments::<T>());
+            }
+            let value = &(*callable.cast::<CallableObject<T>>()).value;
+            (value, (count == 1).then(|| Borrowed::from_ptr(py, ffi::PyTuple_GET_ITEM(arguments, 0))))
+        };
+        value.get()?.call(py, argument.as_deref())
+    })
+}
+
+fn wrong_arguments<T: Callable>() -> PyErr {
+    let name = T::NAME.to_string_lossy();
+    PyTypeError::new_err(format!("{name}() takes {} positional argument(s) and no other", T::ARGUMENTS))
+}
+
+/// Runs what the interpreter called, and gives it an object, or NULL with an exception set.
+fn entered(body: impl FnOnce(Python<'_>) -> PyResult<Py<PyAny>>) -> *mut ffi::PyObject {
+    Python::attach(|py| {
+        let result = catch_unwind(AssertUnwindSafe(|| body(py)));
+        match result.unwrap_or_else(|_| Err(PanicException::new_err("the server failed: this is a bug in it"))) {
+            Ok(object) => object.into_ptr(),
+            Err(error) => {
+                error.restore(py);
+                ptr::null_mut()
+            }
+        }
+    })
+}

@@ -18,6 +18,10 @@ pub(crate) struct Scopes {
     template: Py<PyDict>,
     asgi: Py<PyDict>,
     state: Py<PyDict>,
+    /// What nearly every request has, prepared: a copy whose values are set costs less than a new dict.
+    usual_extensions: Extensions,
+    extensions: Py<PyDict>,
+    extension_names: Vec<Py<PyString>>,
     names: RefCell<HashMap<Box<[u8]>, Py<PyBytes>>>,
 }
 
@@ -25,6 +29,7 @@ pub(crate) struct Scopes {
 #[derive(Default)]
 pub(crate) struct Memory {
     headers: Option<Py<PyList>>,
+    path: Option<(Py<PyBytes>, Py<PyString>)>,
     client: Option<Py<PyAny>>,
     server: Option<Py<PyAny>>,
 }
@@ -49,7 +54,22 @@ impl Scopes {
         for name in ["headers", "client", "server", "state", "extensions"] {
             template.set_item(PyString::intern(py, name), py.None())?;
         }
-        Ok(Self { template: template.unbind(), asgi: asgi.unbind(), state, names: RefCell::default() })
+        let usual_extensions = Extensions { pathsend: true, zerocopysend: true, early_hint: true, trailers: false };
+        let extensions = PyDict::new(py);
+        let extension_names: Vec<_> =
+            extension_names(usual_extensions).map(|name| PyString::intern(py, name).unbind()).collect();
+        for name in &extension_names {
+            extensions.set_item(name, py.None())?;
+        }
+        Ok(Self {
+            template: template.unbind(),
+            asgi: asgi.unbind(),
+            state,
+            usual_extensions,
+            extensions: extensions.unbind(),
+            extension_names,
+            names: RefCell::default(),
+        })
     }
 
     /// The scope of one request.
@@ -67,8 +87,9 @@ impl Scopes {
         if scope.method != "GET" {
             dict.set_item(intern!(py, "method"), scope.method)?;
         }
-        dict.set_item(intern!(py, "path"), &*scope.path)?;
-        dict.set_item(intern!(py, "raw_path"), PyBytes::new(py, scope.raw_path))?;
+        let (raw_path, path) = path(py, scope, memory);
+        dict.set_item(intern!(py, "path"), path)?;
+        dict.set_item(intern!(py, "raw_path"), raw_path)?;
         if !scope.query_string.is_empty() {
             dict.set_item(intern!(py, "query_string"), PyBytes::new(py, scope.query_string))?;
         }
@@ -78,7 +99,23 @@ impl Scopes {
         let server = memory.server.get_or_insert_with(|| address(py, scope.server));
         dict.set_item(intern!(py, "server"), server.bind(py))?;
         dict.set_item(intern!(py, "state"), self.state.bind(py).copy()?)?;
-        dict.set_item(intern!(py, "extensions"), extensions(py, scope.extensions)?)?;
+        dict.set_item(intern!(py, "extensions"), self.extensions(py, scope.extensions)?)?;
+        Ok(dict)
+    }
+
+    /// `extensions`, for this request alone, the dicts in it included.
+    fn extensions<'py>(&self, py: Python<'py>, extensions: Extensions) -> PyResult<Bound<'py, PyDict>> {
+        if extensions == self.usual_extensions {
+            let dict = self.extensions.bind(py).copy()?;
+            for name in &self.extension_names {
+                dict.set_item(name, PyDict::new(py))?;
+            }
+            return Ok(dict);
+        }
+        let dict = PyDict::new(py);
+        for name in extension_names(extensions) {
+            dict.set_item(name, PyDict::new(py))?;
+        }
         Ok(dict)
     }
 
@@ -119,6 +156,19 @@ impl Scopes {
     }
 }
 
+/// `raw_path` and `path`: the connection's last ones where they are asked for again.
+fn path<'a>(
+    py: Python<'_>,
+    scope: &HttpScopeRef<'_>,
+    memory: &'a mut Memory,
+) -> (&'a Py<PyBytes>, &'a Py<PyString>) {
+    if memory.path.as_ref().is_none_or(|(raw, _)| raw.as_bytes(py) != scope.raw_path) {
+        memory.path = Some((PyBytes::new(py, scope.raw_path).unbind(), PyString::new(py, &scope.path).unbind()));
+    }
+    let kept = memory.path.as_ref().map(|(raw, path)| (raw, path));
+    kept.expect("it was set where there was none")
+}
+
 /// An address as `client` and `server` have it: (host, port), (path, None) or None (SCP-13, SCP-14).
 fn address(py: Python<'_>, address: Option<&Address>) -> Py<PyAny> {
     let object = match address {
@@ -129,19 +179,12 @@ fn address(py: Python<'_>, address: Option<&Address>) -> Py<PyAny> {
     object.map_or_else(|_| py.None(), |tuple| tuple.into_any().unbind())
 }
 
-fn extensions<'py>(py: Python<'py>, extensions: Extensions) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
-    if extensions.pathsend {
-        dict.set_item(intern!(py, "http.response.pathsend"), PyDict::new(py))?;
-    }
-    if extensions.zerocopysend {
-        dict.set_item(intern!(py, "http.response.zerocopysend"), PyDict::new(py))?;
-    }
-    if extensions.early_hint {
-        dict.set_item(intern!(py, "http.response.early_hint"), PyDict::new(py))?;
-    }
-    if extensions.trailers {
-        dict.set_item(intern!(py, "http.response.trailers"), PyDict::new(py))?;
-    }
-    Ok(dict)
+fn extension_names(extensions: Extensions) -> impl Iterator<Item = &'static str> {
+    let names = [
+        (extensions.pathsend, "http.response.pathsend"),
+        (extensions.zerocopysend, "http.response.zerocopysend"),
+        (extensions.early_hint, "http.response.early_hint"),
+        (extensions.trailers, "http.response.trailers"),
+    ];
+    names.into_iter().filter_map(|(has, name)| has.then_some(name))
 }

@@ -29,55 +29,95 @@ pub(crate) enum Event {
     Other(SendEvent<PyBackedBytes>),
 }
 
+/// The items of an event that matter to most: found in one walk over the dict, which costs less than asking it for each.
+#[derive(Default)]
+struct Items<'py> {
+    kind: Option<Bound<'py, PyAny>>,
+    status: Option<Bound<'py, PyAny>>,
+    headers: Option<Bound<'py, PyAny>>,
+    body: Option<Bound<'py, PyAny>>,
+    more_body: Option<Bound<'py, PyAny>>,
+    trailers: Option<Bound<'py, PyAny>>,
+}
+
+impl<'py> Items<'py> {
+    fn of(dict: &Bound<'py, PyDict>) -> Self {
+        let mut items = Self::default();
+        for (key, value) in dict.iter() {
+            // Keys that are no str, or unknown, are nobody's business (ERR-02).
+            let Ok(Ok(key)) = key.cast::<PyString>().map(|key| key.to_str()) else { continue };
+            let place = match key {
+                "type" => &mut items.kind,
+                "status" => &mut items.status,
+                "headers" => &mut items.headers,
+                "body" => &mut items.body,
+                "more_body" => &mut items.more_body,
+                "trailers" => &mut items.trailers,
+                _ => continue,
+            };
+            *place = Some(value);
+        }
+        items
+    }
+}
+
 /// Reads an event; a response's start goes to `start`, whose memory is used again.
 ///
 /// # Errors
 /// TypeError, ValueError and KeyError for what is no valid event.
 pub(crate) fn read(event: &Bound<'_, PyAny>, start: &RefCell<ResponseStart>) -> PyResult<Event> {
-    let py = event.py();
     let Ok(dict) = event.cast::<PyDict>() else {
         return Err(PyTypeError::new_err(format!("an event is a dict, not {}", type_name(event))));
     };
-    let kind = required(dict, intern!(py, "type"), "an event")?;
+    let items = Items::of(dict);
+    let Some(kind) = &items.kind else { return Err(PyKeyError::new_err("an event needs 'type'")) };
     let Ok(kind) = kind.cast::<PyString>() else {
-        return Err(PyTypeError::new_err(format!("an event's 'type' is a str, not {}", type_name(&kind))));
+        return Err(PyTypeError::new_err(format!("an event's 'type' is a str, not {}", type_name(kind))));
     };
     match kind.to_str()? {
-        "http.response.body" => read_body(dict).map(Event::Other),
         "http.response.start" => {
-            read_start(dict, start)?;
+            read_start(&items, start)?;
             Ok(Event::Start)
         }
+        "http.response.body" => read_body(dict.py(), &items).map(Event::Other),
+        other => read_extension(other, dict, &items).map(Event::Other),
+    }
+}
+
+fn read_extension(kind: &str, dict: &Bound<'_, PyDict>, items: &Items<'_>) -> PyResult<SendEvent<PyBackedBytes>> {
+    let py = dict.py();
+    match kind {
         "http.response.pathsend" => {
             let path: PathBuf = required(dict, intern!(py, "path"), "'http.response.pathsend'")?.extract()?;
-            Ok(Event::Other(SendEvent::ResponsePathsend { path }))
+            Ok(SendEvent::ResponsePathsend { path })
         }
-        "http.response.zerocopysend" => read_zerocopysend(dict).map(Event::Other),
+        "http.response.zerocopysend" => read_zerocopysend(dict, items),
         "http.response.trailers" => {
             let mut headers = Headers::new();
-            read_headers(dict, &mut headers)?;
-            let more_trailers = flag(dict, intern!(py, "more_trailers"))?;
-            Ok(Event::Other(SendEvent::ResponseTrailers { headers, more_trailers }))
+            read_headers(items, &mut headers)?;
+            let more_trailers = dict.get_item(intern!(py, "more_trailers"))?;
+            Ok(SendEvent::ResponseTrailers { headers, more_trailers: flag(more_trailers.as_ref())? })
         }
         "http.response.early_hint" => {
             let links = required(dict, intern!(py, "links"), "'http.response.early_hint'")?;
             let links = links.try_iter()?.map(|link| Ok(bytes(&link?, "a link")?.to_vec())).collect::<PyResult<_>>()?;
-            Ok(Event::Other(SendEvent::ResponseEarlyHint { links }))
+            Ok(SendEvent::ResponseEarlyHint { links })
         }
         other => Err(PyValueError::new_err(format!("'{other}' is no event that an HTTP exchange knows"))),
     }
 }
 
-fn read_start(dict: &Bound<'_, PyDict>, start: &RefCell<ResponseStart>) -> PyResult<()> {
-    let py = dict.py();
-    let status = required(dict, intern!(py, "status"), "'http.response.start'")?;
+fn read_start(items: &Items<'_>, start: &RefCell<ResponseStart>) -> PyResult<()> {
+    let Some(status) = &items.status else {
+        return Err(PyKeyError::new_err("'http.response.start' needs 'status'"));
+    };
     let status: i64 = status
         .extract()
-        .map_err(|_| PyTypeError::new_err(format!("'status' is an int, not {}", type_name(&status))))?;
+        .map_err(|_| PyTypeError::new_err(format!("'status' is an int, not {}", type_name(status))))?;
     // Header iterables may run the application's code, so nothing is borrowed while they do.
     let mut headers = std::mem::take(&mut start.borrow_mut().headers);
     headers.clear();
-    let read = read_headers(dict, &mut headers).and_then(|()| flag(dict, intern!(py, "trailers")));
+    let read = read_headers(items, &mut headers).and_then(|()| flag(items.trailers.as_ref()));
     let mut start = start.borrow_mut();
     start.headers = headers;
     start.trailers = read?;
@@ -85,16 +125,15 @@ fn read_start(dict: &Bound<'_, PyDict>, start: &RefCell<ResponseStart>) -> PyRes
     Ok(())
 }
 
-fn read_body(dict: &Bound<'_, PyDict>) -> PyResult<SendEvent<PyBackedBytes>> {
-    let py = dict.py();
-    let body = match dict.get_item(intern!(py, "body"))? {
-        Some(body) => bytes(&body, "'body'")?,
+fn read_body(py: Python<'_>, items: &Items<'_>) -> PyResult<SendEvent<PyBackedBytes>> {
+    let body = match &items.body {
+        Some(body) => bytes(body, "'body'")?,
         None => PyBackedBytes::from(PyBytes::new(py, b"")),
     };
-    Ok(SendEvent::ResponseBody { body, more_body: flag(dict, intern!(py, "more_body"))? })
+    Ok(SendEvent::ResponseBody { body, more_body: flag(items.more_body.as_ref())? })
 }
 
-fn read_zerocopysend(dict: &Bound<'_, PyDict>) -> PyResult<SendEvent<PyBackedBytes>> {
+fn read_zerocopysend(dict: &Bound<'_, PyDict>, items: &Items<'_>) -> PyResult<SendEvent<PyBackedBytes>> {
     let py = dict.py();
     let file = required(dict, intern!(py, "file"), "'http.response.zerocopysend'")?;
     let fd: RawFd = match file.extract() {
@@ -116,13 +155,13 @@ fn read_zerocopysend(dict: &Bound<'_, PyDict>) -> PyResult<SendEvent<PyBackedByt
         file: File::from(ffi::duplicate_fd(fd)?),
         offset,
         count: number(intern!(py, "count"))?,
-        more_body: flag(dict, intern!(py, "more_body"))?,
+        more_body: flag(items.more_body.as_ref())?,
     })
 }
 
 /// Adds the fields of the event's `headers` (HDR-08): iterated once, whatever iterable it is.
-fn read_headers(dict: &Bound<'_, PyDict>, headers: &mut Headers) -> PyResult<()> {
-    let Some(fields) = dict.get_item(intern!(dict.py(), "headers"))? else { return Ok(()) };
+fn read_headers(items: &Items<'_>, headers: &mut Headers) -> PyResult<()> {
+    let Some(fields) = &items.headers else { return Ok(()) };
     if let Ok(list) = fields.cast::<PyList>() {
         for field in list.iter() {
             push_header(&field, headers)?;
@@ -136,17 +175,16 @@ fn read_headers(dict: &Bound<'_, PyDict>, headers: &mut Headers) -> PyResult<()>
 }
 
 fn push_header(field: &Bound<'_, PyAny>, headers: &mut Headers) -> PyResult<()> {
-    let pushed = match field.cast::<PyTuple>() {
-        Ok(tuple) if tuple.len() == 2 => push_pair(&tuple.get_item(0)?, &tuple.get_item(1)?, headers),
-        _ => {
-            let mut items = field.try_iter()?;
-            match (items.next().transpose()?, items.next().transpose()?, items.next().transpose()?) {
-                (Some(name), Some(value), None) => push_pair(&name, &value, headers),
-                _ => return Err(PyValueError::new_err("a header is a name and a value")),
-            }
-        }
-    };
-    pushed
+    if let Ok(tuple) = field.cast::<PyTuple>()
+        && tuple.len() == 2
+    {
+        return push_pair(&*tuple.get_borrowed_item(0)?, &*tuple.get_borrowed_item(1)?, headers);
+    }
+    let mut items = field.try_iter()?;
+    match (items.next().transpose()?, items.next().transpose()?, items.next().transpose()?) {
+        (Some(name), Some(value), None) => push_pair(&name, &value, headers),
+        _ => Err(PyValueError::new_err("a header is a name and a value")),
+    }
 }
 
 fn push_pair(name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>, headers: &mut Headers) -> PyResult<()> {
@@ -162,8 +200,8 @@ fn required<'py>(dict: &Bound<'py, PyDict>, key: &Bound<'py, PyString>, of: &str
 }
 
 /// A bool that is false where it is absent.
-fn flag(dict: &Bound<'_, PyDict>, key: &Bound<'_, PyString>) -> PyResult<bool> {
-    dict.get_item(key)?.map_or(Ok(false), |value| value.is_truthy())
+fn flag(value: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+    value.map_or(Ok(false), |value| value.is_truthy())
 }
 
 /// The bytes of a bytes, bytearray or memoryview (HTTP-26).

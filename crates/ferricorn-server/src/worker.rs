@@ -695,7 +695,8 @@ impl<A: Application> State<A> {
                 more_body
             }
             SendEvent::ResponsePathsend { path } => {
-                http.body(file::whole(&path)?, false, &now)?;
+                let (file, count) = file::whole(&path)?;
+                http.pathsend(file, count, &now)?;
                 false
             }
             SendEvent::ResponseZerocopysend { file, offset, count, more_body } => {
