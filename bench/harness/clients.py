@@ -70,16 +70,19 @@ def run(client: str, scenario: Scenario, port: int, seconds: float, core: int | 
 
 
 def _run_pinned(command: list[str], core: int | None, seconds: float) -> dict[str, Any]:
+    name = Path(command[0]).name
     pinned = command if core is None else ["taskset", "--cpu-list", str(core), *command]
     try:
         done = subprocess.run(pinned, capture_output=True, text=True, timeout=seconds + _GRACE_SECONDS, check=True)
     except subprocess.TimeoutExpired as error:
-        raise LoadFailedError(f"{command[0]} did not end") from error
+        raise LoadFailedError(f"{name} did not end") from error
     except subprocess.CalledProcessError as error:
-        raise LoadFailedError(f"{command[0]} ended with {error.returncode}: {error.stderr[-500:]}") from error
+        raise LoadFailedError(f"{name} ended with {error.returncode}: {error.stderr[-500:]}") from error
     report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     if report["errors"] or not report["requests"]:
-        raise LoadFailedError(f"{command[0]}: {report['errors']} errors, {report['requests']} responses; {done.stderr}")
+        raise LoadFailedError(
+            f"{name}: {report['errors']} errors, {report['requests']} responses {done.stderr.strip()}"
+        )
     return report
 
 
