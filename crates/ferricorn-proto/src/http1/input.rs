@@ -90,7 +90,8 @@ impl<B: AsRef<[u8]>> Connection<B> {
             path: target.path,
             query: target.query,
             headers: self.headers_for(target.authority),
-            headers_repeated: head.repeated,
+            // A replaced host makes another list of it.
+            headers_repeated: head.repeated && target.authority.is_none(),
             has_body: body != RequestBody::None,
             upgrade: version == HttpVersion::Http11 && facts.upgrade && facts.has_upgrade,
         })
@@ -165,7 +166,9 @@ impl<B: AsRef<[u8]>> Connection<B> {
 
     pub(super) fn expect_head(&mut self, now: &Now<'_>) {
         self.expected = Expected::Head;
-        self.deadline = Some((now.instant + self.limits.keep_alive, TimeoutKind::KeepAlive));
+        // While bytes wait, the response's deadline stands; this one begins when they have gone.
+        self.deadline =
+            self.transmit.is_empty().then(|| (now.instant + self.limits.keep_alive, TimeoutKind::KeepAlive));
     }
 }
 

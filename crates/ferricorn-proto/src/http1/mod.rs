@@ -201,14 +201,17 @@ impl<B: AsRef<[u8]>> Connection<B> {
     pub fn handle_end_of_input(&mut self) {
         self.end_of_input = true;
         self.deadline = None;
-        if self.exchange.is_open() {
-            self.exchange.disconnect();
-            self.transmit.drop_held();
-            self.fate = Fate::Close;
-        } else if self.fate == Fate::Open {
-            self.expected = Expected::Ignored;
-            self.fate = Fate::Flush;
+        if self.fate != Fate::Open {
+            return;
         }
+        self.fate = Fate::Flush;
+        if !self.exchange.is_open() {
+            self.expected = Expected::Ignored;
+        } else if !self.exchange.is_unanswered() {
+            self.fate = Fate::Abort;
+        }
+        self.exchange.disconnect();
+        self.transmit.drop_held();
     }
 
     /// The connection was reset, or what waits to be written cannot be: a failed write, a file that ended early.
@@ -242,8 +245,16 @@ impl<B: AsRef<[u8]>> Connection<B> {
             return;
         }
         self.stalled = None;
-        if self.fate == Fate::Flush && self.deadline.is_none() {
-            self.deadline = Some((now.instant + self.limits.linger, TimeoutKind::Linger));
+        if self.deadline.is_none() {
+            self.deadline = self.deadline_after_writing(now.instant);
+        }
+    }
+
+    fn deadline_after_writing(&self, now: Instant) -> Option<(Instant, TimeoutKind)> {
+        match (self.fate, &self.expected) {
+            (Fate::Flush, _) if !self.end_of_input => Some((now + self.limits.linger, TimeoutKind::Linger)),
+            (Fate::Open, Expected::Head) => Some((now + self.limits.keep_alive, TimeoutKind::KeepAlive)),
+            _ => None,
         }
     }
 
