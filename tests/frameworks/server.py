@@ -42,6 +42,11 @@ class Server:
         self._reader.start()
 
     @property
+    def stopped(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.poll() is not None
+
+    @property
     def log(self) -> str:
         """All of standard output and standard error up to now."""
         return "".join(self._lines)
@@ -71,7 +76,7 @@ class Server:
 
     def stop(self) -> int:
         """Ends the process as an operator does and returns its exit status; idempotent. Raises TimeoutExpired."""
-        if self._process.poll() is None:
+        if not self.stopped:
             self._process.send_signal(signal.SIGTERM)
         status = self._process.wait(STOP_SECONDS)
         self._reader.join(STOP_SECONDS)
@@ -79,7 +84,7 @@ class Server:
 
     def kill(self) -> None:
         """Leaves no process behind, whatever went wrong."""
-        if self._process.poll() is None:
+        if not self.stopped:
             self._process.kill()
             self._process.wait()
         self._reader.join(STOP_SECONDS)
@@ -145,5 +150,5 @@ def _exception_chains(log: str) -> list[str]:
         if chains and ("|" in before or any(link in chains[-1] for link in _LINKS)):
             chains[-1] = chains[-1] + text
         else:
-            chains.append(text)
+            chains.append(f"{before}Traceback{text}")
     return chains
