@@ -71,6 +71,10 @@ def test_an_access_record_reads_the_same_in_any_other_format() -> None:
     assert access_record(LINE).getMessage() == '127.0.0.1:5000 - "GET /a?b=c HTTP/1.1" 200'
 
 
+def test_a_client_without_an_address_came_by_a_unix_socket() -> None:
+    assert access_record(("", *LINE[1:])).getMessage() == 'unix - "GET /a?b=c HTTP/1.1" 200'
+
+
 def test_errors_go_to_stderr_and_accesses_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     configure(Config("main:app"))
     ERROR.info("started")

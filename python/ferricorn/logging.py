@@ -117,4 +117,5 @@ def _phrase(status: int) -> str:
 
 def access_record(line: tuple[str, str, str, str, int]) -> logging.LogRecord:
     """The log record of one response. Made directly: there is no caller to look for, and it is made every time."""
-    return logging.LogRecord(access_log.name, logging.INFO, "", 0, ACCESS_FORMAT, line, None)
+    client = line[0] or "unix"
+    return logging.LogRecord(access_log.name, logging.INFO, "", 0, ACCESS_FORMAT, (client, *line[1:]), None)
