@@ -10,10 +10,19 @@ from collections.abc import Iterator
 import pytest
 
 from ferricorn.config import Config
-from ferricorn.logging import AccessFormatter, LevelFormatter, StandardHandler, access_record, configure, has_colors
+from ferricorn.logging import (
+    Access,
+    AccessFormatter,
+    LevelFormatter,
+    StandardHandler,
+    access_record,
+    configure,
+    has_colors,
+    log_accesses,
+)
 
 PARENT, ERROR, ACCESS = (logging.getLogger(name) for name in ("ferricorn", "ferricorn.error", "ferricorn.access"))
-LINE = ("127.0.0.1:5000", "GET", "/a?b=c", "1.1", 200)
+LINE: Access = ("127.0.0.1:5000", "GET", "/a?b=c", "1.1", 200)
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +78,67 @@ def test_the_access_log_in_colours() -> None:
 
 def test_an_access_record_reads_the_same_in_any_other_format() -> None:
     assert access_record(LINE).getMessage() == '127.0.0.1:5000 - "GET /a?b=c HTTP/1.1" 200'
+
+
+def test_many_responses_are_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    writes = []
+
+    class Stream(io.StringIO):
+        def write(self, text: str) -> int:
+            writes.append(text)
+            return len(text)
+
+    monkeypatch.setattr(sys, "stdout", Stream())
+    configure(Config("main:app"))
+    log_accesses([LINE, ("", *LINE[1:4], 404)])
+    assert len(writes) == 1
+    assert writes[0].splitlines() == [
+        'INFO:     127.0.0.1:5000 - "GET /a?b=c HTTP/1.1" 200 OK',
+        'INFO:     unix - "GET /a?b=c HTTP/1.1" 404 Not Found',
+    ]
+
+
+@pytest.mark.parametrize("use_colors", [True, False])
+def test_a_handler_that_needs_records_changes_nothing_in_ours(
+    use_colors: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(Config("main:app", use_colors=use_colors))
+    log_accesses([LINE, LINE])
+    alone = capsys.readouterr().out
+    records: list[logging.LogRecord] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    ACCESS.addHandler(Collect())
+    log_accesses([LINE, LINE])
+    assert capsys.readouterr().out == alone
+    assert [record.args for record in records] == [LINE, LINE]
+
+
+@pytest.mark.parametrize("place", [ACCESS, "handler"])
+def test_filters_are_heard(place: object, capsys: pytest.CaptureFixture[str]) -> None:
+    """The usual way to keep health checks out of the log."""
+    configure(Config("main:app"))
+    filterer = ACCESS.handlers[0] if place == "handler" else ACCESS
+    try:
+        filterer.addFilter(no_health_checks)
+        log_accesses([LINE, (*LINE[:2], "/health", *LINE[3:])])
+        assert capsys.readouterr().out == 'INFO:     127.0.0.1:5000 - "GET /a?b=c HTTP/1.1" 200 OK\n'
+    finally:
+        filterer.removeFilter(no_health_checks)
+
+
+def no_health_checks(record: logging.LogRecord) -> bool:
+    return "/health" not in record.getMessage()
+
+
+def test_another_formatter_is_used(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(Config("main:app"))
+    ACCESS.handlers[0].setFormatter(logging.Formatter("%(name)s %(message)s"))
+    log_accesses([LINE])
+    assert capsys.readouterr().out == 'ferricorn.access 127.0.0.1:5000 - "GET /a?b=c HTTP/1.1" 200\n'
 
 
 def test_a_client_without_an_address_came_by_a_unix_socket() -> None:

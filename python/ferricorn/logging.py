@@ -6,17 +6,23 @@ the application has made before.
 
 from __future__ import annotations
 
+import functools
 import http
 import logging
 import os
 import sys
-from typing import Final, TextIO
+from collections.abc import Sequence
+from typing import Final, TextIO, TypeAlias
 
 from ferricorn.config import LOG_LEVELS, Config
 
 TRACE: Final = LOG_LEVELS["trace"]
 ACCESS_FORMAT: Final = '%s - "%s %s HTTP/%s" %d'
 """Of the access log's records; their arguments are (client, method, target, http version, status), as uvicorn's are."""
+
+Access: TypeAlias = tuple[str, str, str, str, int]
+"""A finished response: (client "host:port" or "", method, target, http version, status)."""
+_ACCESS_FIELDS: Final = 5
 
 error_log: Final = logging.getLogger("ferricorn.error")
 access_log: Final = logging.getLogger("ferricorn.access")
@@ -65,6 +71,17 @@ class StandardHandler(logging.StreamHandler[TextIO]):
         stream: TextIO = getattr(sys, self._name_in_sys)
         return stream
 
+    def write(self, text: str) -> None:
+        """Writes whole lines that need no record any more."""
+        self.acquire()
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except OSError as error:
+            self.handleError(logging.makeLogRecord({"msg": f"cannot write the log: {error}"}))
+        finally:
+            self.release()
+
 
 def has_colors(stream: TextIO) -> bool:
     """Whether `stream` is a terminal that shows colours, and the user has not declined them (https://no-color.org)."""
@@ -81,8 +98,10 @@ class LevelFormatter(logging.Formatter):
         self.use_colors = use_colors
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging calls it so)
-        level = self.paint(record.levelname, _LEVEL_COLORS.get(record.levelno, ""))
-        return f"{level}:{' ' * (9 - len(record.levelname))}{self.message(record)}"
+        return self.prefix(record.levelno, record.levelname) + self.message(record)
+
+    def prefix(self, level: int, name: str) -> str:
+        return f"{self.paint(name, _LEVEL_COLORS.get(level, ''))}:{' ' * (9 - len(name))}"
 
     def message(self, record: logging.LogRecord) -> str:
         """The text after the level; `extra={"bold": text}` names the part of it to show in bold."""
@@ -97,25 +116,55 @@ class AccessFormatter(LevelFormatter):
     """`INFO:     127.0.0.1:5000 - "GET / HTTP/1.1" 200 OK`."""
 
     def message(self, record: logging.LogRecord) -> str:
-        if not isinstance(record.args, tuple) or len(record.args) != 5:
-            return record.message
-        client, method, target, version, status = record.args
-        request = self.paint(f"{method} {target} HTTP/{version}", _BOLD)
-        return f'{client} - "{request}" {self._status(status)}'
+        args = record.args
+        return self.line(args) if isinstance(args, tuple) and len(args) == _ACCESS_FIELDS else record.message
+
+    def line(self, access: tuple[object, ...]) -> str:
+        """The text of one response: (client, method, target, http version, status)."""
+        client, method, target, version, status = access
+        if self.use_colors:
+            return f'{client} - "{_BOLD}{method} {target} HTTP/{version}{_RESET}" {self._status(status)}'
+        return f'{client} - "{method} {target} HTTP/{version}" {_phrase(status)}'
+
+    def lines(self, accesses: Sequence[Access]) -> str:
+        """What formatting a record for each would give."""
+        prefix = self.prefix(logging.INFO, "INFO")
+        return "".join([f"{prefix}{self.line((access[0] or 'unix', *access[1:]))}\n" for access in accesses])
 
     def _status(self, status: object) -> str:
-        code = status if isinstance(status, int) else 0
-        return self.paint(f"{status} {_phrase(code)}".rstrip(), _STATUS_COLORS.get(code // 100, ""))
+        hundreds = status // 100 if isinstance(status, int) else 0
+        return self.paint(_phrase(status), _STATUS_COLORS.get(hundreds, ""))
 
 
-def _phrase(status: int) -> str:
+@functools.cache
+def _phrase(status: object) -> str:
     try:
-        return http.HTTPStatus(status).phrase
+        return f"{status} {http.HTTPStatus(status).phrase}"  # type: ignore[arg-type]
     except ValueError:
-        return ""
+        return str(status)
 
 
-def access_record(line: tuple[str, str, str, str, int]) -> logging.LogRecord:
-    """The log record of one response. Made directly: there is no caller to look for, and it is made every time."""
-    client = line[0] or "unix"
-    return logging.LogRecord(access_log.name, logging.INFO, "", 0, ACCESS_FORMAT, (client, *line[1:]), None)
+def log_accesses(accesses: Sequence[Access]) -> None:
+    """Logs finished responses.
+
+    Where nobody but our own handler would see the records, none are made, and all lines are written at once: the log is
+    on by default, and a record costs more than the rest of a small response.
+    """
+    handler = access_log.handlers[0] if len(access_log.handlers) == 1 else None
+    if isinstance(handler, StandardHandler) and _is_all_that_listens(handler):
+        formatter = handler.formatter
+        if isinstance(formatter, AccessFormatter):
+            handler.write(formatter.lines(accesses))
+            return
+    for access in accesses:
+        access_log.handle(access_record(access))
+
+
+def _is_all_that_listens(handler: StandardHandler) -> bool:
+    return not (access_log.propagate or access_log.filters or handler.filters)
+
+
+def access_record(access: Access) -> logging.LogRecord:
+    """The log record of one response. Made directly: there is no caller to look for."""
+    client = access[0] or "unix"
+    return logging.LogRecord(access_log.name, logging.INFO, "", 0, ACCESS_FORMAT, (client, *access[1:]), None)

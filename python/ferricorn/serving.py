@@ -15,7 +15,7 @@ from ferricorn._ferricorn import TICK_SECONDS, Listener, Worker
 from ferricorn.config import Config
 from ferricorn.errors import StartupError
 from ferricorn.interface import Application
-from ferricorn.logging import access_log, access_record
+from ferricorn.logging import Access, access_log, log_accesses
 from ferricorn.logging import error_log as log
 
 _CUT_SECONDS: Final = 1.0
@@ -135,6 +135,5 @@ class Reports:
     def peer_failed(self, problem: str) -> None:
         log.warning("%s", problem)
 
-    def accessed(self, lines: Sequence[tuple[str, str, str, str, int]]) -> None:
-        for line in lines:
-            access_log.handle(access_record(line))
+    def accessed(self, lines: Sequence[Access]) -> None:
+        log_accesses(lines)
