@@ -143,7 +143,7 @@ def test_several_addresses() -> None:
 
 def run_async(loop: str, main: Any) -> Any:
     with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
-        return runner.run(asyncio.wait_for(main, DEADLINE))
+        return runner.run(main)
 
 
 def test_serve_beside_other_tasks(loop: str) -> None:
