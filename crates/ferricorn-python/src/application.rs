@@ -1,19 +1,21 @@
 //! Python as an [`Application`]: the callable, and what belongs to all of its calls.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
+
 use std::rc::{Rc, Weak};
 
 use asgi::{Application, ExchangeId, HttpScopeRef, Outcome, ResponseStart, Wake};
 use ferricorn_server::{Finished, Worker};
 use pyo3::exceptions::asyncio::CancelledError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::intern;
+use rustc_hash::FxHashMap;
 
 use crate::awaitable::Done;
 use crate::event_loop::EventLoop;
 use crate::exchange::Exchanges;
+use crate::host::Process;
 use crate::scope::{Memory, Scopes};
 use crate::send::ClientDisconnected;
 use crate::task;
@@ -23,7 +25,7 @@ use crate::task;
 const INSTANT_ANSWERS: u32 = 256;
 
 /// The worker of a Python application.
-pub(crate) type Server = Worker<PythonApplication>;
+pub(crate) type Server = Worker<PythonApplication, Process>;
 
 /// One Python application on one event loop.
 pub(crate) struct PythonApplication {
@@ -38,9 +40,9 @@ pub(crate) struct PythonApplication {
     /// Memory for the head of a response, used again by each.
     pub(crate) start: RefCell<ResponseStart>,
     /// The tasks of calls that wait for something: the event loop itself holds tasks weakly.
-    tasks: RefCell<HashMap<ExchangeId, Py<PyAny>>>,
+    tasks: RefCell<FxHashMap<ExchangeId, Py<PyAny>>>,
     /// The futures that calls of `receive` and `send` wait on.
-    waiting: RefCell<HashMap<ExchangeId, Vec<(Wake, Py<PyAny>)>>>,
+    waiting: RefCell<FxHashMap<ExchangeId, Vec<(Wake, Py<PyAny>)>>>,
     /// Answers without a wait since the loop last ran.
     instant_answers: Cell<u32>,
 }

@@ -53,6 +53,40 @@ impl<T> ThreadBound<T> {
     }
 }
 
+impl<T> ThreadBound<T> {
+    /// The value, on any thread, for as long as the interpreter lock is held.
+    ///
+    /// # Safety
+    /// The interpreter must have its lock: on a free-threaded build, or in an interpreter of another lock, `py` keeps
+    /// nobody out. `body` must not give the lock away.
+    unsafe fn get_locked<R>(&self, py: Python<'_>, body: impl FnOnce(&T) -> R) -> R {
+        let _ = py;
+        body(&self.value)
+    }
+}
+
+/// A value that other threads may look at while they hold the interpreter lock.
+pub(crate) struct LockBound<T>(ThreadBound<T>);
+
+impl<T> LockBound<T> {
+    /// None where the interpreter runs without its lock, or is not the main one.
+    pub(crate) fn new(py: Python<'_>, value: T) -> PyResult<Option<Self>> {
+        let sys = py.import("sys")?;
+        let locked = match sys.getattr_opt("_is_gil_enabled")? {
+            Some(enabled) => enabled.call0()?.is_truthy()?,
+            None => true,
+        };
+        Ok(locked.then(|| Self(ThreadBound::new(value))))
+    }
+
+    /// Looks at the value; `body` must not call into Python, which might give the lock away.
+    pub(crate) fn look<R>(&self, py: Python<'_>, body: impl FnOnce(&T) -> R) -> R {
+        // SAFETY: `new` has seen to it that there is a lock, which `py` says is held; all code that reaches the value
+        // runs with it held, so this thread is alone with the value, and sees what others have written before.
+        unsafe { self.0.get_locked(py, body) }
+    }
+}
+
 impl<T> Drop for ThreadBound<T> {
     fn drop(&mut self) {
         if self.owner == this_thread() {
@@ -112,7 +146,6 @@ pub(crate) fn stop_iteration(value: Bound<'_, PyAny>) -> PyErr {
     unsafe { ffi::PyErr_SetObject(ffi::PyExc_StopIteration, value.as_ptr()) };
     PyErr::fetch(py)
 }
-
 
 /// A Rust value that Python can call.
 pub(crate) trait Callable: Sized + 'static {

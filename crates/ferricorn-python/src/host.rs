@@ -9,15 +9,31 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::application::Server;
+use crate::backstop::Backstop;
 use crate::ffi::ThreadBound;
 
 /// What the process is told, by the methods of its hooks.
 pub(crate) struct Process {
-    pub(crate) hooks: Py<PyAny>,
-    pub(crate) poll_soon: Py<PollSoon>,
+    hooks: Py<PyAny>,
+    poll_soon: Py<PollSoon>,
+    backstop: OnceCell<Backstop>,
 }
 
 impl Process {
+    pub(crate) fn new(hooks: Py<PyAny>, poll_soon: Py<PollSoon>) -> Self {
+        Self { hooks, poll_soon, backstop: OnceCell::new() }
+    }
+
+    /// Says which worker it is that these hooks belong to.
+    pub(crate) fn attach(py: Python<'_>, server: &Rc<Server>) -> PyResult<()> {
+        let process = server.host();
+        process.poll_soon.get().attach(server)?;
+        if let Some(backstop) = Backstop::new(py, Rc::downgrade(server))? {
+            let _ = process.backstop.set(backstop);
+        }
+        Ok(())
+    }
+
     fn tell(&self, py: Python<'_>, result: PyResult<Py<PyAny>>) {
         if let Err(error) = result {
             error.write_unraisable(py, Some(self.hooks.bind(py)));
@@ -47,6 +63,16 @@ impl Host for Process {
                 .collect();
             self.tell(py, self.hooks.call_method1(py, intern!(py, "accessed"), (lines,)));
         });
+    }
+
+    fn put_off(&self) -> bool {
+        self.backstop.get().inspect(|backstop| backstop.put_off()).is_some()
+    }
+
+    fn caught_up(&self) {
+        if let Some(backstop) = self.backstop.get() {
+            backstop.caught_up();
+        }
     }
 
     fn drained(&self) {
@@ -79,7 +105,7 @@ impl PollSoon {
         })))
     }
 
-    pub(crate) fn attach(&self, server: &Rc<Server>) -> PyResult<()> {
+    fn attach(&self, server: &Rc<Server>) -> PyResult<()> {
         let _ = self.0.get()?.server.set(Rc::downgrade(server));
         Ok(())
     }
@@ -100,7 +126,7 @@ impl PollSoon {
         let schedule = self.0.get()?;
         schedule.scheduled.set(false);
         if let Some(server) = schedule.server.get().and_then(Weak::upgrade) {
-            server.poll();
+            server.settle_soon();
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 
 mod application;
 mod awaitable;
+mod backstop;
 mod event_loop;
 mod exchange;
 mod ffi;

@@ -3,12 +3,12 @@
 //! Whatever an application may change is made for each scope; what is shared between scopes is immutable.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 
 use asgi::{Address, Extensions, Headers, HttpScopeRef, HttpVersion};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use rustc_hash::FxHashMap;
 
 /// How many header names are kept as finished objects: all that are usual, and no more for who makes names up.
 const NAMES: usize = 512;
@@ -22,7 +22,7 @@ pub(crate) struct Scopes {
     usual_extensions: Extensions,
     extensions: Py<PyDict>,
     extension_names: Vec<Py<PyString>>,
-    names: RefCell<HashMap<Box<[u8]>, Py<PyBytes>>>,
+    names: RefCell<FxHashMap<Box<[u8]>, Py<PyBytes>>>,
 }
 
 /// What is kept beside a connection: objects that its next scope needs again.
@@ -157,11 +157,7 @@ impl Scopes {
 }
 
 /// `raw_path` and `path`: the connection's last ones where they are asked for again.
-fn path<'a>(
-    py: Python<'_>,
-    scope: &HttpScopeRef<'_>,
-    memory: &'a mut Memory,
-) -> (&'a Py<PyBytes>, &'a Py<PyString>) {
+fn path<'a>(py: Python<'_>, scope: &HttpScopeRef<'_>, memory: &'a mut Memory) -> (&'a Py<PyBytes>, &'a Py<PyString>) {
     if memory.path.as_ref().is_none_or(|(raw, _)| raw.as_bytes(py) != scope.raw_path) {
         memory.path = Some((PyBytes::new(py, scope.raw_path).unbind(), PyString::new(py, &scope.path).unbind()));
     }

@@ -111,9 +111,8 @@ fn read_start(items: &Items<'_>, start: &RefCell<ResponseStart>) -> PyResult<()>
     let Some(status) = &items.status else {
         return Err(PyKeyError::new_err("'http.response.start' needs 'status'"));
     };
-    let status: i64 = status
-        .extract()
-        .map_err(|_| PyTypeError::new_err(format!("'status' is an int, not {}", type_name(status))))?;
+    let status: i64 =
+        status.extract().map_err(|_| PyTypeError::new_err(format!("'status' is an int, not {}", type_name(status))))?;
     // Header iterables may run the application's code, so nothing is borrowed while they do.
     let mut headers = std::mem::take(&mut start.borrow_mut().headers);
     headers.clear();

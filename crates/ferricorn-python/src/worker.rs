@@ -99,13 +99,13 @@ impl PyWorker {
         let scopes = Scopes::new(py, state, asgi_version, &config.root_path)?;
         let event_loop = EventLoop::new(r#loop)?;
         let poll_soon = Py::new(py, PollSoon::new(r#loop)?)?;
-        let host = Process { hooks: hooks.clone_ref(py), poll_soon: poll_soon.clone_ref(py) };
+        let host = Process::new(hooks.clone_ref(py), poll_soon);
         let application = PythonApplication::new(py, app, event_loop, hooks, scopes)?;
         let listeners = listeners.iter().filter_map(|listener| listener.get().lock().as_ref().map(Listener::duplicate));
-        let worker = Worker::new(application, Box::new(host), config, listeners.collect::<Result<_, _>>()?)?;
+        let worker = Worker::new(application, host, config, listeners.collect::<Result<_, _>>()?)?;
         let worker = Rc::new(worker);
         PythonApplication::attach(&worker);
-        poll_soon.get().attach(&worker)?;
+        Process::attach(py, &worker)?;
         Ok(Self(ThreadBound::new(worker)))
     }
 

@@ -32,8 +32,8 @@ mod worker;
 
 pub use access_log::Access;
 pub use ferricorn_proto::Limits;
+pub use ferricorn_proto::http1::Finished;
 pub use listener::{Bind, Listener};
 pub use serve::{Stop, serve};
 pub use tasks::Tasks;
-pub use ferricorn_proto::http1::Finished;
 pub use worker::{Config, Host, Problem, Sent, TICK, Worker};

@@ -71,7 +71,9 @@ impl Listener {
         match bind {
             Bind::Tcp(host, port) => Self::tcp(host, *port, backlog),
             Bind::Unix(path) => Self::unix(path, 0o666, backlog),
-            Bind::Descriptor(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "descriptors are taken over, not bound")),
+            Bind::Descriptor(_) => {
+                Err(io::Error::new(io::ErrorKind::Unsupported, "descriptors are taken over, not bound"))
+            }
         }
     }
 

@@ -29,10 +29,15 @@ impl Stop {
 ///
 /// # Errors
 /// Where a listener cannot be watched.
-pub fn serve(application: impl AsyncApplication, config: Config, listeners: Vec<Listener>, stop: &Stop) -> io::Result<()> {
+pub fn serve(
+    application: impl AsyncApplication,
+    config: Config,
+    listeners: Vec<Listener>,
+    stop: &Stop,
+) -> io::Result<()> {
     let drained = Stop::default();
     let soon = Rc::new(Cell::new(false));
-    let host = Box::new(Console { drained: drained.clone(), soon: Rc::clone(&soon) });
+    let host = Console { drained: drained.clone(), soon: Rc::clone(&soon) };
     let worker = Rc::new(Worker::new(Tasks::new(application), host, config, listeners)?);
     Tasks::attach(&worker)?;
     let mut draining = false;

@@ -1,7 +1,7 @@
 //! Runs an [`AsyncApplication`]: its futures, polled on the worker's thread.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::HashMap;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -9,20 +9,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use asgi::{
-    Application, AsyncApplication, ExchangeId, Exchanges, HttpScopeRef, Outcome, Receive, ReceiveEvent, Scope, SendError,
-    SendEvent, Wake,
+    Application, AsyncApplication, ExchangeId, Exchanges, HttpScopeRef, Outcome, Receive, ReceiveEvent, Scope,
+    SendError, SendEvent, Wake,
 };
 
-use crate::worker::{Sent, Worker};
+use rustc_hash::FxHashMap;
+
+use crate::worker::{Host, Sent, Worker};
 
 type Task = Pin<Box<dyn Future<Output = Result<(), SendError>>>>;
 
 /// An [`AsyncApplication`] as the [`Application`] that a [`Worker`] drives.
-pub struct Tasks<F: AsyncApplication> {
+pub struct Tasks<F: AsyncApplication, H: Host> {
     application: F,
-    worker: OnceCell<Weak<Worker<Self>>>,
-    running: RefCell<HashMap<ExchangeId, Task>>,
-    waiting: RefCell<HashMap<ExchangeId, Vec<Waker>>>,
+    worker: OnceCell<Weak<Worker<Self, H>>>,
+    running: RefCell<FxHashMap<ExchangeId, Task>>,
+    waiting: RefCell<FxHashMap<ExchangeId, Vec<Waker>>>,
     woken: Arc<Woken>,
 }
 
@@ -52,7 +54,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<F: AsyncApplication> Tasks<F> {
+impl<F: AsyncApplication, H: Host> Tasks<F, H> {
     /// An application without a worker yet.
     pub fn new(application: F) -> Self {
         Self {
@@ -68,14 +70,14 @@ impl<F: AsyncApplication> Tasks<F> {
     ///
     /// # Errors
     /// Where the waker for other threads cannot be made.
-    pub(crate) fn attach(worker: &Rc<Worker<Self>>) -> std::io::Result<()> {
+    pub(crate) fn attach(worker: &Rc<Worker<Self, H>>) -> std::io::Result<()> {
         let tasks = worker.application();
         *lock(&tasks.woken.poller) = Some(worker.waker()?);
         let _ = tasks.worker.set(Rc::downgrade(worker));
         Ok(())
     }
 
-    fn worker(&self) -> Option<Rc<Worker<Self>>> {
+    fn worker(&self) -> Option<Rc<Worker<Self, H>>> {
         self.worker.get().and_then(Weak::upgrade)
     }
 
@@ -100,7 +102,7 @@ impl<F: AsyncApplication> Tasks<F> {
     }
 }
 
-impl<F: AsyncApplication> Application for Tasks<F> {
+impl<F: AsyncApplication, H: Host> Application for Tasks<F, H> {
     type ConnectionMemory = ();
     type Body = Vec<u8>;
 
@@ -129,7 +131,7 @@ impl<F: AsyncApplication> Application for Tasks<F> {
     }
 }
 
-impl<F: AsyncApplication> Exchanges for Worker<Tasks<F>> {
+impl<F: AsyncApplication, H: Host> Exchanges for Worker<Tasks<F, H>, H> {
     fn poll_receive(&self, exchange: ExchangeId, context: &mut Context<'_>) -> Poll<ReceiveEvent> {
         let event = self.receive(exchange, <[u8]>::to_vec);
         if event.is_pending() {

@@ -11,7 +11,10 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use asgi::{Address, Application, ExchangeId, Extensions, HttpScopeRef, Outcome, ReceiveEvent, ResponseStart, Scheme, SendError, SendEvent, Wake};
+use asgi::{
+    Address, Application, ExchangeId, Extensions, HttpScopeRef, Outcome, ReceiveEvent, ResponseStart, Scheme,
+    SendError, SendEvent, Wake,
+};
 use ferricorn_proto::http1::{self, Finished};
 use ferricorn_proto::{Content, Limits, RequestError, TimeoutKind};
 use mio::Events;
@@ -37,7 +40,7 @@ const READ_BUFFER: usize = 256 * 1024;
 const REQUESTS_PER_TURN: usize = 32;
 
 /// How long a finished response may wait for others of its turn, so that they are written together.
-const BATCH_TIME: Duration = Duration::from_micros(300);
+const BATCH_TIME: Duration = Duration::from_millis(1);
 
 /// How often [`Worker::tick`] has to be called.
 pub const TICK: Duration = Duration::from_millis(500);
@@ -62,7 +65,7 @@ pub struct Config {
 }
 
 /// What the worker tells the process around it. Called with nothing borrowed.
-pub trait Host {
+pub trait Host: 'static {
     /// [`Worker::poll`] has work although no descriptor is ready: call it soon.
     fn poll_soon(&self);
 
@@ -71,6 +74,16 @@ pub trait Host {
 
     /// Finished responses, in order.
     fn accessed(&self, accesses: &[Access]);
+
+    /// Bytes wait for the end of the turn, so that more can go with them. Says whether somebody will call
+    /// [`Worker::flush_put_off`] where the application blocks or computes meanwhile: if not, a streamed part is written
+    /// at once.
+    fn put_off(&self) -> bool {
+        false
+    }
+
+    /// Everything that was put off has been written.
+    fn caught_up(&self) {}
 
     /// After [`Worker::drain`]: the last connection is closed and the last application call has ended.
     fn drained(&self);
@@ -121,9 +134,9 @@ pub enum Sent {
 }
 
 /// Serves one application on one event loop, on one thread.
-pub struct Worker<A: Application> {
+pub struct Worker<A: Application, H: Host> {
     application: A,
-    host: Box<dyn Host>,
+    host: H,
     config: Config,
     state: RefCell<State<A>>,
 }
@@ -139,6 +152,8 @@ struct State<A: Application> {
     /// Connections to be written to and looked at before the turn ends.
     queue: Vec<Key>,
     queued_at: Instant,
+    /// Whether something in the queue has been put off, and somebody steps in when it is not written soon.
+    put_off: bool,
     /// Whether a turn runs, at whose end the queue is handled.
     in_turn: bool,
     /// Listeners that could not accept and are tried again at the next tick.
@@ -162,12 +177,12 @@ struct Call<A: Application> {
     extensions: Extensions,
 }
 
-impl<A: Application> Worker<A> {
+impl<A: Application, H: Host> Worker<A, H> {
     /// A worker that accepts from these listeners as soon as it is polled.
     ///
     /// # Errors
     /// Where the poller cannot be made or a listener not be watched.
-    pub fn new(application: A, host: Box<dyn Host>, config: Config, listeners: Vec<Listener>) -> io::Result<Self> {
+    pub fn new(application: A, host: H, config: Config, listeners: Vec<Listener>) -> io::Result<Self> {
         let clock = Clock::new();
         let mut state = State {
             poller: Poller::new()?,
@@ -179,6 +194,7 @@ impl<A: Application> Worker<A> {
             buffer: vec![0; READ_BUFFER],
             line: RequestLine::default(),
             queue: Vec::new(),
+            put_off: false,
             in_turn: false,
             accept_failed: false,
             running: 0,
@@ -192,6 +208,11 @@ impl<A: Application> Worker<A> {
             state.poller.add(listener, FIRST_LISTENER + index)?;
         }
         Ok(Self { application, host, config, state: RefCell::new(state) })
+    }
+
+    /// The process around it.
+    pub fn host(&self) -> &H {
+        &self.host
     }
 
     /// The application.
@@ -224,6 +245,21 @@ impl<A: Application> Worker<A> {
         self.wait(Some(Duration::ZERO));
     }
 
+    /// Writes what waits and goes on with what follows from it, without a look at the descriptors: what
+    /// [`Host::poll_soon`] asks for.
+    pub fn settle_soon(&self) {
+        self.state.borrow_mut().clock.update();
+        self.turn(|| ());
+    }
+
+    /// Writes what was put off, and nothing else: for a thread that steps in while this worker's is not coming back. It
+    /// has to hold the lock that the worker's own thread holds whenever it runs code of the worker.
+    pub fn flush_put_off(&self) {
+        if let Ok(mut state) = self.state.try_borrow_mut() {
+            state.flush();
+        }
+    }
+
     /// As [`Worker::poll`], waiting for at most `timeout` for something to be ready (None: for ever).
     pub(crate) fn wait(&self, timeout: Option<Duration>) {
         let mut events = {
@@ -249,13 +285,13 @@ impl<A: Application> Worker<A> {
     pub fn tick(&self) {
         self.turn(|| {
             let state = &mut *self.state.borrow_mut();
-                state.clock.update();
-                state.check_deadlines();
-                if std::mem::take(&mut state.accept_failed) {
-                    for index in 0..state.listeners.len() {
-                        state.accept(index, &self.config);
-                    }
+            state.clock.update();
+            state.check_deadlines();
+            if std::mem::take(&mut state.accept_failed) {
+                for index in 0..state.listeners.len() {
+                    state.accept(index, &self.config);
                 }
+            }
         });
     }
 
@@ -355,6 +391,7 @@ impl<A: Application> Worker<A> {
         if !state.queue.is_empty() && state.queued_at.elapsed() > BATCH_TIME {
             state.flush();
             state.queued_at = Instant::now();
+            self.host.caught_up();
         }
     }
 
@@ -368,6 +405,9 @@ impl<A: Application> Worker<A> {
                 state.flush();
                 std::mem::take(&mut state.queue)
             };
+            if !queue.is_empty() {
+                self.host.caught_up();
+            }
             for &key in &queue {
                 self.advance_queued(key);
             }
@@ -452,6 +492,12 @@ impl<A: Application> Worker<A> {
         let (result, queued) = {
             let state = &mut *self.state.borrow_mut();
             let result = state.send(exchange, event);
+            if !state.put_off && !state.queue.is_empty() {
+                state.put_off = self.host.put_off();
+                if !state.put_off {
+                    state.write_streamed(exchange);
+                }
+            }
             (result, state.has_unscheduled())
         };
         if queued {
@@ -689,44 +735,45 @@ impl<A: Application> State<A> {
         }
         let http = &mut connection.http;
         let now = self.clock.now();
-        let more = match event {
-            SendEvent::ResponseBody { body, more_body } => {
-                http.body(Content::Bytes(body), more_body, &now)?;
-                more_body
-            }
+        match event {
+            SendEvent::ResponseBody { body, more_body } => http.body(Content::Bytes(body), more_body, &now)?,
             SendEvent::ResponsePathsend { path } => {
                 let (file, count) = file::whole(&path)?;
                 http.pathsend(file, count, &now)?;
-                false
             }
             SendEvent::ResponseZerocopysend { file, offset, count, more_body } => {
                 http.body(file::part(file, offset, count)?, more_body, &now)?;
-                more_body
             }
-            SendEvent::ResponseTrailers { headers, more_trailers } => {
-                http.trailers(&headers, more_trailers, &now)?;
-                more_trailers
-            }
-            SendEvent::ResponseEarlyHint { links } => {
-                http.early_hint(&links)?;
-                true
-            }
+            SendEvent::ResponseTrailers { headers, more_trailers } => http.trailers(&headers, more_trailers, &now)?,
+            SendEvent::ResponseEarlyHint { links } => http.early_hint(&links)?,
             _ => return Ok(Sent::Open),
-        };
+        }
         if !http.exchange_is_open() && !http.disconnected() {
             self.complete(key);
             return Ok(Sent::Complete);
         }
-        if more {
-            // A streamed part reaches the client even when the application computes or blocks from here on.
+        if connection.http.transmit().len() > HIGH_WATER {
             connection.write(&now);
         }
         let blocked = connection.http.transmit().len() > HIGH_WATER;
-        if connection.is_over() {
-            self.enqueue(key);
-            return Err(SendError::Disconnected);
+        let over = connection.is_over();
+        self.enqueue(key);
+        match (over, blocked) {
+            (true, _) => Err(SendError::Disconnected),
+            (false, true) => Ok(Sent::Blocked),
+            (false, false) => Ok(Sent::Open),
         }
-        Ok(if blocked { Sent::Blocked } else { Sent::Open })
+    }
+
+    /// Where nobody steps in for it: a streamed part reaches the client even when the application computes or blocks from
+    /// here on.
+    fn write_streamed(&mut self, exchange: ExchangeId) {
+        let now = self.clock.now();
+        if let Some(connection) = self.connections.get_mut(key_of(exchange))
+            && connection.http.exchange_is_open()
+        {
+            connection.write(&now);
+        }
     }
 
     /// The response of the connection's exchange is complete: it is logged, and written at the end of the turn.
@@ -790,6 +837,7 @@ impl<A: Application> State<A> {
 
     /// Writes to every connection in the queue, and wakes who waited for room.
     fn flush(&mut self) {
+        self.put_off = false;
         for index in 0..self.queue.len() {
             let key = self.queue[index];
             let Some(connection) = self.connections.get_mut(key) else { continue };
@@ -810,7 +858,10 @@ impl<A: Application> State<A> {
 }
 
 /// Whoever waits for something of this connection, to be told that it may have changed.
-fn wakes<A: Application>(key: Key, connection: &mut Connection<A>) -> impl Iterator<Item = (ExchangeId, Wake)> + use<A> {
+fn wakes<A: Application>(
+    key: Key,
+    connection: &mut Connection<A>,
+) -> impl Iterator<Item = (ExchangeId, Wake)> + use<A> {
     let exchange = exchange_id(key, connection.sequence);
     let receive = std::mem::take(&mut connection.receive_waiting).then_some((exchange, Wake::Receive));
     let send = std::mem::take(&mut connection.send_waiting).then_some((exchange, Wake::Send));
