@@ -8,6 +8,7 @@ import contextvars
 import gc
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,6 +21,7 @@ from ferricorn.loops import loop_factory
 from tests.support.asgi import Journal, Receive, Scope, Send, respond
 from tests.support.client import GET, Client
 from tests.support.deadline import DEADLINE
+from tests.support.process import StartProcess
 from tests.support.server import parse_address
 
 QUIET: dict[str, Any] = {"port": 0, "log_level": "warning"}
@@ -250,6 +252,30 @@ def test_force_exit_leaves_the_shutdown_out(loop: str) -> None:
             server.force_exit = True
     assert app.journal.next() == "cancelled"
     assert app.journal.is_empty()
+
+
+async def blocks(scope: Scope, receive: Receive, send: Send) -> None:
+    """Keeps the event loop from seeing anything."""
+    print("blocks", flush=True)
+    threading.Event().wait()
+
+
+@pytest.mark.parametrize(("scope_type", "status"), [("lifespan", 3), ("http", 130)])
+def test_a_third_sigint_interrupts_what_blocks_the_loop(
+    scope_type: str, status: int, start_process: StartProcess
+) -> None:
+    lifespan = "auto" if scope_type == "lifespan" else "off"
+    process = start_process(f"{__name__}:blocks", "--lifespan", lifespan)
+    with contextlib.ExitStack() as connections:
+        if scope_type == "http":
+            connections.enter_context(process.wait_until_running().connect()).send(GET)
+        process.wait_for_line("^blocks$")
+        while process.process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            # Signals that come at the same time count as one.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.process.wait(0.2)
+    assert process.wait() == status
 
 
 def test_a_stop_during_start_up_cancels_it(loop: str) -> None:

@@ -158,6 +158,8 @@ class Server:
             lifespan = Lifespan(adapted, self.config.lifespan)
             if await ends_before(lifespan.startup(), self._stop):
                 await self._serve_until_stopped(adapted, listeners, lifespan)
+            else:
+                log.info("Stopped before the application had started.")
         log.info("Finished server process [%d]", os.getpid())
 
     async def _serve_until_stopped(
@@ -194,22 +196,29 @@ class Server:
     async def _finish(self, serving: Serving | None, lifespan: Lifespan, patient: bool) -> None:
         """Drains within the graceful timeout, or cuts at once where not `patient`; then lifespan shutdown (LIFE-10)."""
         log.info("Shutting down")
-        timeout = self.config.timeout_graceful_shutdown
-        finished = serving is None
-        if serving is not None:
-            try:
-                finished = patient and await serving.drain(timeout, self._force)
-                if not finished:
-                    await serving.cut(self._reason_to_cut(patient))
-            finally:
-                serving.close()
+        try:
+            finished = serving is None or await self._close(serving, patient)
+        except asyncio.CancelledError:
+            await lifespan.abandon()
+            raise
         if self._force_exit:
             await lifespan.abandon()
         else:
             # Unbounded while all goes well: what the application saves now is worth waiting for. Force still ends it.
-            await ends_before(lifespan.shutdown(None if finished else timeout), self._force)
+            timeout = None if finished else self.config.timeout_graceful_shutdown
+            await ends_before(lifespan.shutdown(timeout), self._force)
         if not finished:
             self._gave_up()
+
+    async def _close(self, serving: Serving, patient: bool) -> bool:
+        """Whether all requests finished by themselves."""
+        try:
+            finished = patient and await serving.drain(self.config.timeout_graceful_shutdown, self._force)
+            if not finished:
+                await serving.cut(self._reason_to_cut(patient))
+            return finished
+        finally:
+            serving.close()
 
     def _reason_to_cut(self, patient: bool) -> str:
         if self._force_exit:
@@ -222,7 +231,10 @@ class Server:
         """Requests were cut: their threads may run on."""
 
     def _on_signal(self, number: int) -> None:
-        if self._should_exit and number == signal.SIGINT:
+        if number == signal.SIGINT and self._force_exit:
+            # Something blocks the loop, or it would have ended by now: interrupt that.
+            raise KeyboardInterrupt
+        if number == signal.SIGINT and self._should_exit:
             self.force_exit = True
         else:
             self.should_exit = True

@@ -86,7 +86,8 @@ class Serving:
 
     async def cut(self, reason: str) -> None:
         """Cancels the requests that still run, and gives them a moment to end."""
-        log.error("Cancelled %d running request(s): %s.", self._worker.cancel(), reason)
+        connections = self._worker.connections
+        log.error("Cancelled %d request(s) on %d connection(s): %s.", self._worker.cancel(), connections, reason)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CUT_SECONDS):
                 await self._drained.wait()
