@@ -33,32 +33,39 @@ impl<B: AsRef<[u8]>> Connection<B> {
         if input.is_empty() || self.transmit.len() > Limits::PIPELINE {
             return Step { consumed: skipped, event: Ok(None) };
         }
-        let to_head = input.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"HEAD "));
         let length = skipped + input.len();
+        let blank = match self.head.blank_lines(input) {
+            Ok(blank) => blank,
+            Err(error) => return self.refused(error, false, length, now),
+        };
+        let (skipped, input) = (skipped + blank, &mut input[blank..]);
+        let to_head = input.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"HEAD "));
         match self.read_head(input, now) {
-            Ok((consumed, head)) => Step { consumed: skipped + consumed, event: Ok(head.map(Input::Request)) },
-            Err(error) => {
-                self.reject(error, to_head, now);
-                Step { consumed: length, event: Err(error) }
-            }
+            Ok(None) => Step { consumed: skipped, event: Ok(None) },
+            Ok(Some((consumed, head))) => Step { consumed: skipped + consumed, event: Ok(Some(Input::Request(head))) },
+            Err(error) => self.refused(error, to_head, length, now),
         }
+    }
+
+    /// Nothing behind what is refused is of interest.
+    fn refused<'b>(&mut self, error: RequestError, to_head: bool, consumed: usize, now: &Now<'_>) -> Step<'b> {
+        self.reject(error, to_head, now);
+        Step { consumed, event: Err(error) }
     }
 
     fn read_head<'b>(
         &mut self,
         input: &'b mut [u8],
         now: &Now<'_>,
-    ) -> Result<(usize, Option<RequestHead<'b>>), RequestError> {
-        let blank = self.head.blank_lines(input)?;
-        let input = &mut input[blank..];
+    ) -> Result<Option<(usize, RequestHead<'b>)>, RequestError> {
         match self.head.read(input, self.limits.head)? {
-            Some(head) => Ok((blank + head.length, Some(self.open(&mut input[..head.length], &head)?))),
+            Some(head) => Ok(Some((head.length, self.open(&mut input[..head.length], &head)?))),
             None => {
                 let is_armed = matches!(self.deadline, Some((_, TimeoutKind::RequestHead)));
                 if !is_armed && !self.head.is_empty() {
                     self.deadline = Some((now.instant + self.limits.request_head, TimeoutKind::RequestHead));
                 }
-                Ok((blank, None))
+                Ok(None)
             }
         }
     }
@@ -117,10 +124,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
         }
         let part = match reader.read(input, self.limits.body) {
             Ok(part) => part,
-            Err(error) => {
-                self.reject(error, false, now);
-                return Step { consumed: input.len(), event: Err(error) };
-            }
+            Err(error) => return self.refused(error, false, input.len(), now),
         };
         self.request.expects_continue = false;
         if part.start == part.end && !part.complete {
@@ -145,10 +149,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
         };
         let length = input.len();
         match reader.read(input, self.limits.body) {
-            Err(error) => {
-                self.reject(error, false, now);
-                Step { consumed: length, event: Err(error) }
-            }
+            Err(error) => self.refused(error, false, length, now),
             Ok(part) if part.consumed as u64 > *allowance => {
                 self.close(now);
                 Step { consumed: length, event: Ok(None) }

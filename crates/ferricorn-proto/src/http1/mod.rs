@@ -230,7 +230,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
         let (_, kind) = self.deadline.filter(|(at, _)| *at <= now.instant)?;
         self.deadline = None;
         match kind {
-            TimeoutKind::KeepAlive | TimeoutKind::Response => self.close_idle(now),
+            TimeoutKind::KeepAlive | TimeoutKind::Response => self.close_idle(),
             TimeoutKind::Linger => self.fate = Fate::Close,
             TimeoutKind::RequestHead => self.reject(RequestError::HeadTimeout, false, now),
             TimeoutKind::RequestBody => self.reject(RequestError::BodyTimeout, false, now),
@@ -352,6 +352,13 @@ impl<B: AsRef<[u8]>> Connection<B> {
         if self.transmit.is_empty() {
             self.handle_written(now);
         }
+    }
+
+    /// Nobody waits for anything: closes without lingering, unless there are bytes to be written.
+    fn close_idle(&mut self) {
+        self.expected = Expected::Ignored;
+        self.fate = if self.transmit.is_empty() { Fate::Close } else { Fate::Flush };
+        self.deadline = None;
     }
 
     fn abort(&mut self) {

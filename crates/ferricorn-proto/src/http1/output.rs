@@ -227,18 +227,10 @@ impl<B: AsRef<[u8]>> Connection<B> {
 
     /// No further request on this connection: an idle one closes, a response that is not begun says so, a head that has
     /// begun is still read and answered.
-    pub fn drain(&mut self, now: &Now<'_>) {
+    pub fn drain(&mut self, _now: &Now<'_>) {
         self.draining = true;
         if matches!(self.expected, Expected::Head) && self.head.is_empty() {
-            self.close_idle(now);
-        }
-    }
-
-    /// Nobody waits for anything on this connection: it closes without lingering, unless there are bytes to be written.
-    pub(super) fn close_idle(&mut self, now: &Now<'_>) {
-        self.close(now);
-        if self.transmit.is_empty() {
-            self.fate = Fate::Close;
+            self.close_idle();
         }
     }
 

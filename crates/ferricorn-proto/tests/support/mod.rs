@@ -2,6 +2,9 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests are outside, and may fail")]
 
+pub mod client;
+pub mod model;
+
 use std::collections::VecDeque;
 use std::io::{IoSlice, Read, Seek, SeekFrom};
 use std::rc::Rc;
