@@ -15,7 +15,7 @@ ARROWS = {
     "asgi": set(),
     "ferricorn-proto": {"asgi", "memchr"},
     "ferricorn-server": {"asgi", "ferricorn-proto", "httpdate", "mio", "rustc-hash", "rustix", "socket2"},
-    "ferricorn-python": {"asgi", "ferricorn-server", "pyo3", "rustc-hash"},
+    "ferricorn-python": {"asgi", "ferricorn-server", "libc", "pyo3", "rustc-hash"},
 }
 """What each crate may name, ours and others': a new arrow is a decision, to be taken in ARCHITECTURE.md."""
 

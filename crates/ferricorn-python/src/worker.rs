@@ -1,5 +1,6 @@
 //! The classes that the process uses: `Listener` and `Worker`. Their documentation is in `_ferricorn.pyi`.
 
+use std::cell::Cell;
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 use std::str::FromStr;
@@ -78,7 +79,31 @@ fn with_filename(py: Python<'_>, error: std::io::Error, address: &str) -> PyErr 
 
 /// Serves one application on one event loop.
 #[pyclass(frozen, module = "ferricorn", name = "Worker")]
-pub(crate) struct PyWorker(ThreadBound<Rc<Server>>);
+pub(crate) struct PyWorker(ThreadBound<State>);
+
+struct State {
+    server: Rc<Server>,
+    quiet: Quiet,
+}
+
+/// After so many ticks without a request, memory that is kept for the next ones is given back.
+const QUIET_TICKS: u32 = 10;
+
+/// How long nothing has been asked of the worker.
+#[derive(Default)]
+struct Quiet {
+    calls: Cell<u64>,
+    ticks: Cell<u32>,
+}
+
+impl Quiet {
+    /// Whether it has been quiet for long just now.
+    fn has_come(&self, calls: u64) -> bool {
+        let ticks = if self.calls.replace(calls) == calls { self.ticks.get().saturating_add(1) } else { 0 };
+        self.ticks.set(ticks);
+        ticks == QUIET_TICKS && calls > 0
+    }
+}
 
 #[pymethods]
 impl PyWorker {
@@ -106,44 +131,49 @@ impl PyWorker {
         let worker = Rc::new(worker);
         PythonApplication::attach(&worker);
         Process::attach(py, &worker)?;
-        Ok(Self(ThreadBound::new(worker)))
+        ffi::keep_heap();
+        Ok(Self(ThreadBound::new(State { server: worker, quiet: Quiet::default() })))
     }
 
     fn fileno(&self) -> PyResult<RawFd> {
-        Ok(self.0.get()?.descriptor())
+        Ok(self.0.get()?.server.descriptor())
     }
 
     fn poll(&self) -> PyResult<()> {
-        self.0.get()?.poll();
+        self.0.get()?.server.poll();
         Ok(())
     }
 
     fn tick(&self) -> PyResult<()> {
-        self.0.get()?.tick();
+        let State { server, quiet } = self.0.get()?;
+        server.tick();
+        if quiet.has_come(server.calls()) {
+            ffi::trim_heap();
+        }
         Ok(())
     }
 
     fn drain(&self) -> PyResult<()> {
-        self.0.get()?.drain();
+        self.0.get()?.server.drain();
         Ok(())
     }
 
     fn cancel(&self, py: Python<'_>) -> PyResult<usize> {
-        self.0.get()?.application().cancel(py)
+        self.0.get()?.server.application().cancel(py)
     }
 
     fn close(&self) -> PyResult<()> {
-        self.0.get()?.close();
+        self.0.get()?.server.close();
         Ok(())
     }
 
     #[getter]
     fn connections(&self) -> PyResult<usize> {
-        Ok(self.0.get()?.connections())
+        Ok(self.0.get()?.server.connections())
     }
 
     #[getter]
     fn exchanges(&self) -> PyResult<usize> {
-        Ok(self.0.get()?.running())
+        Ok(self.0.get()?.server.running())
     }
 }

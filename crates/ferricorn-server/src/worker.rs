@@ -160,6 +160,8 @@ struct State<A: Application> {
     accept_failed: bool,
     /// Application calls that have not ended.
     running: usize,
+    /// All application calls that there have been.
+    calls: u64,
     draining: bool,
     drained: bool,
     wakes: Vec<(ExchangeId, Wake)>,
@@ -198,6 +200,7 @@ impl<A: Application, H: Host> Worker<A, H> {
             in_turn: false,
             accept_failed: false,
             running: 0,
+            calls: 0,
             draining: false,
             drained: false,
             wakes: Vec::new(),
@@ -233,6 +236,11 @@ impl<A: Application, H: Host> Worker<A, H> {
     /// How many application calls have not ended.
     pub fn running(&self) -> usize {
         self.state.borrow().running
+    }
+
+    /// How many application calls there have been.
+    pub fn calls(&self) -> u64 {
+        self.state.borrow().calls
     }
 
     /// A handle with which other threads end a [`Worker::wait`].
@@ -646,6 +654,7 @@ impl<A: Application> State<A> {
                     return None;
                 }
                 self.running += 1;
+                self.calls += 1;
                 Some(Call {
                     exchange: exchange_id(key, connection.sequence),
                     request,
