@@ -1,5 +1,7 @@
 """What Django has beyond the contract, plain and behind Channels: no lifespan, sync code, sessions, SCRIPT_NAME."""
 
+import json
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -24,6 +26,13 @@ def test_session(client: httpx.Client) -> None:
 
 def test_database_query_from_an_asynchronous_view(client: httpx.Client) -> None:
     assert [client.get("/query").json() for _ in range(20)] == [{"answer": 42}] * 20
+
+
+def test_asynchronous_code_in_a_synchronous_view(raw: HTTPConnection, client: httpx.Client, name: str) -> None:
+    raw.request("GET", f"/sync/back/{name}")
+    assert client.get(f"/signals/{name}.started").status_code == 200
+    client.post(f"/signals/{name}.go")
+    assert json.loads(raw.getresponse().read()) == {"main_thread": True}
 
 
 def test_streaming_a_synchronous_iterator(client: httpx.Client) -> None:

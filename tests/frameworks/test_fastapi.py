@@ -25,7 +25,7 @@ def test_several_files(client: httpx.Client) -> None:
     assert client.post("/albums", files=parts).json() == sizes
 
 
-@pytest.mark.parametrize(("suffix", "status"), [("", 200), ("/error", 500)])
+@pytest.mark.parametrize(("suffix", "status"), [("", 200), ("/thread", 200), ("/error", 500)])
 def test_a_dependency_is_given_back(
     client: httpx.Client, other_client: httpx.Client, name: str, suffix: str, status: int
 ) -> None:

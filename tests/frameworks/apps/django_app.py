@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import django
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
@@ -183,6 +183,17 @@ async def query(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"answer": await sync_to_async(select)()})
 
 
+def back_in_the_loop(request: HttpRequest, name: str) -> HttpResponse:
+    """A synchronous view that calls asynchronous code: that runs in the server's loop, while the view's thread waits."""
+
+    async def work() -> bool:
+        signals.set(f"{name}.started")
+        await signals.wait(f"{name}.go")
+        return common.on_main_thread()
+
+    return JsonResponse({"main_thread": async_to_sync(work)()})
+
+
 def sync_lines(request: HttpRequest) -> HttpResponse:
     def lines() -> Iterator[str]:
         for number in range(100):
@@ -218,6 +229,7 @@ urlpatterns = [
     path("session", counting_session),
     path("query", query),
     path("sync/lines", sync_lines),
+    path("sync/back/<name>", back_in_the_loop),
     path("reverse", links),
 ]
 

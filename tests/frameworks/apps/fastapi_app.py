@@ -1,7 +1,7 @@
 """The contract as a FastAPI application."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -213,6 +213,19 @@ async def connection(name: str) -> AsyncIterator[str]:
 
 @app.get("/dependency/{name}")
 async def dependency(name: str, connection: Annotated[str, Depends(connection)]) -> dict[str, str]:
+    return {"connection": connection}
+
+
+def thread_connection(name: str) -> Iterator[str]:
+    """As `connection`, entered and left in the thread pool."""
+    try:
+        yield f"main thread: {common.on_main_thread()}"
+    finally:
+        signals.set(f"{name}.closed")
+
+
+@app.get("/dependency/{name}/thread")
+def thread_dependency(name: str, connection: Annotated[str, Depends(thread_connection)]) -> dict[str, str]:
     return {"connection": connection}
 
 

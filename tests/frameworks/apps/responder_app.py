@@ -20,7 +20,7 @@ async def lifespan(api: responder.API) -> AsyncIterator[None]:
     common.note_shutdown()
 
 
-app = responder.API(secret_key="not a secret", session_https_only=False, lifespan=lifespan)
+app = responder.API(secret_key="not a secret at all", session_https_only=False, lifespan=lifespan)
 
 
 @app.route("/json", methods=["GET", "POST"])
