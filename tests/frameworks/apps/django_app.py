@@ -184,7 +184,7 @@ async def query(request: HttpRequest) -> HttpResponse:
 
 
 def back_in_the_loop(request: HttpRequest, name: str) -> HttpResponse:
-    """A synchronous view that calls asynchronous code: that runs in the server's loop, while the view's thread waits."""
+    """A synchronous view that calls asynchronous code: it runs in the server's loop, while the view's thread waits."""
 
     async def work() -> bool:
         signals.set(f"{name}.started")
