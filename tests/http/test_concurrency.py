@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.asgi import Event, Gate, Journal, Receive, Scope, Send, body, raised_by, read_body, respond, start
 from tests.support.client import GET, request
+from tests.support.deadline import SETTLED
 from tests.support.server import Serve
 
 DISCONNECT = {"type": "http.disconnect"}
@@ -320,21 +321,22 @@ def test_con_08_cancelled_while_the_event_arrives(serve: Serve) -> None:
 
 def test_con_08_a_cancelled_send_has_been_sent_or_not(serve: Serve) -> None:
     """The cancellation comes through, and what follows is still framed right."""
+    cancelled: Journal[None] = Journal()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send(start())
-        while True:
-            sending = asyncio.ensure_future(send(body(bytes(1_000_000), more=True)))
-            done, _ = await asyncio.wait([sending], timeout=0.05)
-            if not done:
-                break
+        sending = asyncio.ensure_future(send(body(bytes(32_000_000), more=True)))
+        done, _ = await asyncio.wait([sending], timeout=SETTLED)
+        assert not done
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
+        cancelled.add(None)
         await send(body(b"end"))
 
     with serve(app).connect(receive_buffer=16_384) as client:
         client.send(GET)
+        cancelled.next()
         data = client.response().body
     assert data.endswith(b"\0end")
     assert data.removesuffix(b"end").count(0) == len(data) - 3
@@ -372,7 +374,12 @@ def test_con_11_another_loop_raises(serve: Serve) -> None:
     errors: Journal[Exception | None] = Journal()
 
     async def elsewhere(send: Send) -> None:
-        errors.add(await raised_by(send(start())))
+        try:
+            await send(start())
+        except Exception as error:
+            errors.add(error)
+        else:
+            errors.add(None)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.to_thread(lambda: asyncio.run(elsewhere(send)))

@@ -131,7 +131,7 @@ def test_http_07_a_client_that_sends_and_closes_at_once_still_calls_the_applicat
     with server.connect() as client:
         client.send(GET)
         client.half_close()
-        assert events.take(2)[-1] == DISCONNECT
+        assert events.take(2) == [{"type": "http.request", "body": b"", "more_body": False}, DISCONNECT]
 
 
 def test_http_08_disconnect_repeats(serve: Serve) -> None:

@@ -112,16 +112,21 @@ def test_http_12_in_any_case(serve: Serve) -> None:
 
 def test_http_12_from_a_cancelled_receive_too(serve: Serve) -> None:
     """The application has asked: that it gave up waiting changes nothing."""
+    cancelled: Journal[None] = Journal()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await asyncio.wait_for(receive(), 0.01)
-        except TimeoutError:
-            await echo(scope, receive, send)
+        waiting = asyncio.ensure_future(receive())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        cancelled.add(None)
+        await echo(scope, receive, send)
 
     with serve(app).connect() as client:
         client.send(HEAD)
         assert client.head().status == 100
+        cancelled.next()
         client.send(b"hello")
         response = client.response()
         assert (response.interim, response.body) == ((), b"hello")

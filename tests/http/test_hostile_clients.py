@@ -12,12 +12,18 @@ import pytest
 
 from tests.support.asgi import Receive, Scope, Send, body, read_events, respond, start
 from tests.support.client import GET, Client, request
+from tests.support.deadline import SETTLED
 from tests.support.server import RunningServer, Serve
 
 CROWD = 200
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["path"] == "/pause":
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.Event().wait(), 1)
+        await respond(send)
+        return
     if scope["path"] != "/stream":
         events = await read_events(receive)
         if events[-1]["type"] == "http.request":
@@ -38,6 +44,10 @@ def half_a_head(client: Client) -> None:
 
 def half_a_body(client: Client) -> None:
     client.send(request(b"POST", headers=[(b"content-length", b"100")]) + b"half")
+
+
+def never_asked_for(client: Client) -> None:
+    client.send(request(b"POST", b"/pause", headers=[(b"content-length", b"100000")]) + bytes(50_000))
 
 
 def half_closed(client: Client) -> None:
@@ -66,9 +76,10 @@ BEHAVIOURS = [nothing, half_a_head, half_a_body, half_closed, reset_in_the_body,
 @contextmanager
 def crowd(server: RunningServer, behave: Callable[[Client], None], count: int = CROWD) -> Iterator[list[Client]]:
     with ExitStack() as stack:
-        clients = [stack.enter_context(server.connect(receive_buffer=4096)) for _ in range(count)]
-        for client in clients:
-            behave(client)
+        clients = []
+        for _ in range(count):
+            clients.append(stack.enter_context(server.connect(receive_buffer=4096)))
+            behave(clients[-1])
         yield clients
 
 
@@ -93,13 +104,36 @@ def test_others_are_served_and_nothing_is_left(serve: Serve, behave: Callable[[C
     wait_until_served_alone(server, before)
 
 
+@pytest.mark.parametrize("behave", [nothing, half_a_head, half_a_body, never_asked_for, never_reading])
+def test_clients_that_wait_cost_no_time(serve: Serve, behave: Callable[[Client], None]) -> None:
+    """Nothing looks again and again at what cannot go on."""
+    server = serve(app)
+    with crowd(server, behave, 20):
+        server.exchange(GET)
+        wait_for_quiet()
+        begun = time.process_time()
+        time.sleep(SETTLED)
+        assert time.process_time() - begun < SETTLED / 4
+
+
+def wait_for_quiet() -> None:
+    """Until what the clients have sent is dealt with: the process uses less than half of the time."""
+    deadline = time.monotonic() + 5
+    used = 1.0
+    while used > 0.5 and time.monotonic() < deadline:
+        begun = time.process_time()
+        time.sleep(0.05)
+        used = (time.process_time() - begun) / 0.05
+
+
 def test_every_head_timeout_of_a_crowd_fires(serve: Serve) -> None:
     server = serve(app, timeout_request_head=0.5)
     with crowd(server, half_a_head) as clients:
         for client in clients:
             assert client.response().status == 408
             assert client.ends()
-    server.log.remaining_problems()
+    server.stop()
+    assert len(server.log.remaining_problems()) == CROWD
 
 
 def test_a_crowd_of_dripping_heads(serve: Serve) -> None:

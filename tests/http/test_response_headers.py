@@ -28,9 +28,9 @@ def with_headers(headers: Any) -> Application:
     return app
 
 
-def fields(serve: Serve, headers: Any, **options: Any) -> list[tuple[bytes, bytes]]:
+def fields(serve: Serve, sent: Any, **options: Any) -> list[tuple[bytes, bytes]]:
     """The fields of the response that are not about framing."""
-    response = serve(with_headers(headers), **options).exchange(GET)
+    response = serve(with_headers(sent), **options).exchange(GET)
     assert (response.status, response.body) == (200, b"ok")
     return [(name, value) for name, value in response.headers if name not in FRAMING]
 

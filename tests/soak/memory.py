@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("--idle", type=int, default=0, help="idle keep-alive connections to open afterwards")
     parser.add_argument("--loop", default="auto")
     options = parser.parse_args()
-    quiet = ("--no-access-log", "--log-level", "critical", "--timeout-keep-alive", "600")
+    quiet = ("--no-access-log", "--timeout-keep-alive", "600")
     with ServerProcess("tests.support.apps:mixed", "--loop", options.loop, *quiet) as server:
         server.wait_until_running()
         grows = requests_grow(server, options.requests)

@@ -196,6 +196,14 @@ class Client:
         assert self.read_exactly(2) == b"\r\n", "a chunk has another length than it says"
         return data
 
+    def skip_chunks(self) -> int:
+        """Reads a chunked body without trailers to its end and forgets it; how many bytes there were."""
+        received = 0
+        while data := self.chunk():
+            received += len(data)
+        assert self.read_exactly(2) == b"\r\n"
+        return received
+
     def read_until(self, marker: bytes) -> bytes:
         """What comes before `marker`, which is taken away too."""
         searched = 0
@@ -224,6 +232,20 @@ class Client:
     def ends(self) -> bool:
         """Whether the connection ends without another byte. Waits for the one or the other."""
         return not self._buffer and not self._receive()
+
+    def read_for(self, seconds: float) -> bytes:
+        """What is here, and what comes until nothing has come for `seconds`."""
+        self.socket.settimeout(seconds)
+        try:
+            while self._receive():
+                pass
+        except TimeoutError:
+            pass
+        finally:
+            self.socket.settimeout(DEADLINE)
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        return data
 
     def is_silent(self, seconds: float) -> bool:
         """Whether the server sends nothing, and does not close either, for `seconds`."""

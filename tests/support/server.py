@@ -13,7 +13,14 @@ from ferricorn import Config, Server
 from tests.support.client import Address, Client, Response
 from tests.support.deadline import DEADLINE
 
-DEFAULTS: dict[str, Any] = {"port": 0, "lifespan": "off", "access_log": False, "log_level": "debug"}
+DEFAULTS: dict[str, Any] = {
+    "port": 0,
+    "lifespan": "off",
+    "access_log": False,
+    "log_level": "debug",
+    # Shorter than a test waits, so that a call which hangs is named in the log.
+    "timeout_graceful_shutdown": 5.0,
+}
 
 
 class Log(logging.Handler):
@@ -27,7 +34,12 @@ class Log(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append(record)
         if record.levelno >= logging.WARNING:
-            self._problems.put(logging.Formatter().format(record))
+            self._problems.put(self.text(record))
+
+    @staticmethod
+    def text(record: logging.LogRecord) -> str:
+        """The message, and the traceback if there is one."""
+        return logging.Formatter().format(record)
 
     def next_problem(self) -> str:
         """The next warning or error with its traceback, waited for."""
@@ -77,6 +89,12 @@ class RunningServer:
     @property
     def addresses(self) -> list[Address]:
         return [parse_address(address) for address in self.server.addresses]
+
+    @property
+    def port(self) -> int:
+        """Of the first address, which has to be one of TCP."""
+        assert not isinstance(self.address, str)
+        return self.address[1]
 
     def connect(self, **options: Any) -> Client:
         return Client.connect(self.address, **options)
