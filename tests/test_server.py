@@ -275,7 +275,8 @@ def test_a_third_sigint_interrupts_what_blocks_the_loop(
             # Signals that come at the same time count as one.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.process.wait(0.2)
-    assert process.wait() == status
+    # The last one may come when the process is about to end.
+    assert process.wait() in {status, -signal.SIGINT}
 
 
 def test_a_stop_during_start_up_cancels_it(loop: str) -> None:

@@ -25,7 +25,7 @@ from ferricorn.interface import Application
 from ferricorn.lifespan import Lifespan
 from ferricorn.logging import error_log as log
 from ferricorn.loops import LoopFactory, loop_factory
-from ferricorn.serving import Serving, ends_before, listening
+from ferricorn.serving import LOOK_SECONDS, Serving, ends_before, listening
 from ferricorn.signals import Repeat, captured
 from ferricorn.tracing import traced
 
@@ -131,10 +131,13 @@ class Server:
     def _run_in_thread(self, found: object, factory: LoopFactory) -> None:
         # A signal means this call: raised again, it would take the loop around it down as well.
         with captured(self._on_signal, Repeat.NONE), concurrent.futures.ThreadPoolExecutor(1, "ferricorn") as thread:
+            serving = thread.submit(self._run_here, found, factory)
             try:
-                thread.submit(self._run_here, found, factory).result()
+                while not concurrent.futures.wait([serving], LOOK_SECONDS).done:
+                    pass
             finally:
                 self.should_exit = True
+        serving.result()
 
     def _run_here(self, found: object, factory: LoopFactory) -> None:
         self._owns_process = threading.current_thread() is threading.main_thread()

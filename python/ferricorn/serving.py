@@ -18,6 +18,8 @@ from ferricorn.interface import Application
 from ferricorn.logging import Access, access_log, log_accesses
 from ferricorn.logging import error_log as log
 
+LOOK_SECONDS: Final = 0.5
+"""How often what waits looks around: a signal that comes just before a wait is begun does not end it."""
 _CUT_SECONDS: Final = 1.0
 """How long cancelled requests may take to end."""
 
@@ -112,7 +114,8 @@ async def ends_before(work: Coroutine[Any, Any, Any], event: asyncio.Event) -> b
     task = asyncio.create_task(work)
     waiting = asyncio.create_task(event.wait())
     try:
-        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        while not (task.done() or waiting.done()):
+            await asyncio.wait({task, waiting}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             task.result()
             return True
