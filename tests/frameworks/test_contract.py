@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Iterator
-from http.client import HTTPConnection
+from http.client import HTTPConnection, IncompleteRead
 from pathlib import Path
 
 import httpx
@@ -93,17 +93,17 @@ def test_error_before_the_response(client: httpx.Client, other_client: httpx.Cli
     assert other_client.get("/json").status_code == 200
 
 
-def test_error_within_the_response_is_seen_by_the_client(client: httpx.Client, other_client: httpx.Client) -> None:
-    """The response does not look complete: the connection ends early, or is reset."""
-    seen: list[bytes] = []
-    with (
-        pytest.raises((httpx.RemoteProtocolError, httpx.ReadError), match=r"complete message body|reset by peer"),
-        client.stream("GET", "/error/stream") as response,
-    ):
-        seen.extend(response.iter_raw())
-    assert response.status_code == 200
-    assert b"".join(seen) in (b"", b"partial\n")
-    assert other_client.get("/json").status_code == 200
+def test_error_within_the_response_is_seen_by_the_client(raw: HTTPConnection, client: httpx.Client) -> None:
+    """What was sent before arrives; then the connection ends early or is reset: the response does not look complete.
+
+    A connection that is reset before the head would look like one that was lost, and be tried again by many clients.
+    """
+    raw.request("GET", "/error/stream")
+    response = raw.getresponse()
+    assert (response.status, response.readline()) == (200, b"partial\n")
+    with pytest.raises((IncompleteRead, ConnectionResetError)):
+        response.read()
+    assert client.get("/json").status_code == 200
 
 
 # Files
