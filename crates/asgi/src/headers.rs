@@ -157,15 +157,32 @@ impl Headers {
         self.push_value(start, value);
     }
 
+    /// Adds a field by its line as HTTP/1.1 writes it, `name: value\r\n`, `name_len` bytes of name in any case. A protocol's
+    /// parser has checked all but the name, as for [`Headers::push_checked`]. The name in lowercase; None where it is no
+    /// token, and then nothing was added.
+    pub fn push_line(&mut self, line: &[u8], name_len: usize) -> Option<&[u8]> {
+        debug_assert!(line[name_len..].starts_with(b": ") && line.ends_with(b"\r\n"));
+        debug_assert!(is_value(&line[name_len + 2..line.len() - 2]));
+        let start = self.block.len();
+        self.block.extend_from_slice(line);
+        let name_end = start + name_len;
+        if !lowercase_token(&mut self.block[start..name_end]) {
+            self.block.truncate(start);
+            return None;
+        }
+        let value_len = line.len() - name_len - 4;
+        self.fields.push(Field { start: start as u32, name_len: name_len as u32, value_len: value_len as u32 });
+        let name = &self.block[start..name_end];
+        if let Some(known) = KnownField::of(name) {
+            self.known |= known as u16;
+        }
+        Some(name)
+    }
+
     fn push_name(&mut self, name: &[u8]) -> Result<(), InvalidHeader> {
         let start = self.block.len();
         self.block.extend_from_slice(name);
-        let mut valid = !name.is_empty();
-        for byte in &mut self.block[start..] {
-            *byte = TOKEN[usize::from(*byte)];
-            valid &= *byte != 0;
-        }
-        if valid {
+        if lowercase_token(&mut self.block[start..]) {
             return Ok(());
         }
         self.block.truncate(start);
@@ -232,6 +249,16 @@ impl fmt::Debug for Headers {
     }
 }
 
+/// Lowercases a name; whether it is a token.
+fn lowercase_token(name: &mut [u8]) -> bool {
+    let mut valid = !name.is_empty();
+    for byte in name {
+        *byte = TOKEN[usize::from(*byte)];
+        valid &= *byte != 0;
+    }
+    valid
+}
+
 /// Whether the value has no CR, LF or NUL in it; eight bytes at a time, and few have any byte below the space.
 fn is_value(value: &[u8]) -> bool {
     let (words, rest) = value.as_chunks::<8>();
@@ -286,6 +313,17 @@ mod tests {
         for name in ["", "a b", "a:", "\u{e9}", "a\r\n"] {
             assert_eq!(Headers::new().push(name.as_bytes(), b""), Err(InvalidHeader::Name(name.into())));
         }
+    }
+
+    #[test]
+    fn a_line_is_what_its_parts_are() {
+        let mut by_line = Headers::new();
+        assert_eq!(by_line.push_line(b"Content-Length: 5\r\n", 14), Some(&b"content-length"[..]));
+        assert_eq!(by_line.push_line(b"Not this: 5\r\n", 8), None);
+        assert_eq!(by_line.push_line(b"x: \r\n", 1), Some(&b"x"[..]));
+        let by_parts = Headers::from_iter([("content-length", "5"), ("x", "")]).unwrap();
+        assert_eq!(by_line, by_parts);
+        assert!(by_line.has(KnownField::ContentLength));
     }
 
     #[test]

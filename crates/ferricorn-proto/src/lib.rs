@@ -18,6 +18,7 @@
 //! - [`Transmit`]: what waits to be written. [`Limits`]: every bound and time. [`RequestError`]: why a request is refused.
 #![forbid(unsafe_code)]
 
+mod bytes;
 mod error;
 mod exchange;
 pub mod http1;

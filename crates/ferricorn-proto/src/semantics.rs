@@ -1,6 +1,8 @@
 //! RFC 9110: what methods, statuses and field values mean, whatever version carries them. This file knows no framing and
 //! no state.
 
+use crate::bytes;
+
 /// Whether a final response carries content (RFC 9110 sections 9.3.2, 15.3.5, 15.4.5; HTTP-23).
 pub(crate) const fn response_has_content(to_head: bool, status: u16) -> bool {
     !to_head && !matches!(status, 204 | 304)
@@ -31,7 +33,7 @@ pub(crate) fn is_host(value: &[u8]) -> bool {
             None => return false,
         },
         _ => {
-            let end = memchr::memchr(b':', value).unwrap_or(value.len());
+            let end = bytes::position(value, b':').unwrap_or(value.len());
             (is_registered_name(&value[..end]), &value[end..])
         }
     };
@@ -48,6 +50,10 @@ fn is_ip_literal(host: &[u8]) -> bool {
 }
 
 fn is_registered_name(host: &[u8]) -> bool {
+    host.iter().all(|&byte| is(byte, UNRESERVED | SUB_DELIM)) || is_percent_encoded_name(host)
+}
+
+fn is_percent_encoded_name(host: &[u8]) -> bool {
     let mut rest = host;
     while let [byte, tail @ ..] = rest {
         rest = match (byte, tail) {
@@ -57,6 +63,11 @@ fn is_registered_name(host: &[u8]) -> bool {
         };
     }
     true
+}
+
+/// Whether it is a token (RFC 9110 section 5.6.2).
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && token_length(bytes) == bytes.len()
 }
 
 /// How many bytes at the front are token characters.
@@ -74,15 +85,10 @@ pub(crate) const fn is_value_byte(byte: u8) -> bool {
     byte >= b' ' && byte != 0x7f || byte == b'\t'
 }
 
-/// Whether all of it may stand in a field's value. No early exit: it is nearly always true, and so it vectorizes.
-pub(crate) fn is_value(bytes: &[u8]) -> bool {
-    bytes.iter().fold(true, |valid, &byte| valid & is_value_byte(byte))
-}
-
 /// Whether all of it may stand in a request target. Wider than RFC 3986: browsers and curl send `|`, `{`, `"` and raw
 /// UTF-8, and every server takes them; a fragment is refused, for some cut it off and some do not.
 pub(crate) fn is_target(bytes: &[u8]) -> bool {
-    bytes.iter().fold(true, |valid, &byte| valid & (byte > b' ' && byte != 0x7f && byte != b'#'))
+    !bytes::has_control_space_or_hash(bytes)
 }
 
 const TOKEN: u8 = 1;

@@ -52,16 +52,16 @@ pub(super) enum Expect {
 }
 
 impl Facts {
-    /// Takes note of a field. Its length tells most names apart from those that matter.
+    /// Takes note of a field, its name in lowercase.
     pub(super) fn note(&mut self, name: &[u8], value: &[u8]) -> Result<(), RequestError> {
-        match name.len() {
-            2 if name.eq_ignore_ascii_case(b"te") => self.te(value),
-            4 if name.eq_ignore_ascii_case(b"host") => self.host(value)?,
-            6 if name.eq_ignore_ascii_case(b"expect") => self.expect(value),
-            7 if name.eq_ignore_ascii_case(b"upgrade") => self.has_upgrade |= !value.is_empty(),
-            10 if name.eq_ignore_ascii_case(b"connection") => self.connection(value),
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value)?,
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value),
+        match name {
+            b"te" => self.te(value),
+            b"host" => self.host(value)?,
+            b"expect" => self.expect(value),
+            b"upgrade" => self.has_upgrade |= !value.is_empty(),
+            b"connection" => self.connection(value),
+            b"content-length" => self.content_length(value)?,
+            b"transfer-encoding" => self.transfer_encoding(value),
             _ => {}
         }
         Ok(())

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use asgi::{Headers, HttpVersion};
 
 use super::facts::Facts;
+use crate::bytes;
 use crate::error::RequestError;
 use crate::limits::Limits;
 use crate::semantics;
@@ -111,9 +112,9 @@ impl HeadReader {
         // Places in the header list are 32 bits wide.
         let limit = limit.min(i32::MAX as usize);
         let window = &input[..input.len().min(limit)];
-        // Perhaps another empty line ahead of the head, perhaps not: not a byte of the head until its LF is here.
-        if self.is_empty() && window == b"\r" {
-            return Ok(None);
+        // What cannot be a method is no HTTP (TLS, as a rule), and no line end may ever come.
+        if self.is_empty() && window.first().is_some_and(|&byte| !semantics::is_token_byte(byte) && byte != b'\r') {
+            return Err(RequestError::Method);
         }
         match self.read_window(window)? {
             Some(head) => {
@@ -131,7 +132,7 @@ impl HeadReader {
         let line = match self.request_line {
             Some(line) => line,
             None => match self.next_line(window)? {
-                Some(line) => *self.request_line.insert(read_request_line(&window[line], self.line_start)?),
+                Some(line) => *self.request_line.insert(read_request_line(&window[..line.end - 2])?),
                 None => return Ok(None),
             },
         };
@@ -171,7 +172,7 @@ impl HeadReader {
     /// Whether the empty line has been read.
     fn read_fields(&mut self, window: &[u8], start: usize) -> Result<bool, RequestError> {
         while let Some(line) = self.next_line(window)? {
-            if line.is_empty() {
+            if line.len() == 2 {
                 let block = &window[start..self.line_start];
                 if block.len() <= Limits::REMEMBERED_BLOCK {
                     self.block.extend_from_slice(block);
@@ -183,34 +184,55 @@ impl HeadReader {
         Ok(false)
     }
 
+    /// `line` with its CRLF, and no other control character but tabs.
     fn read_field(&mut self, line: &[u8]) -> Result<(), RequestError> {
-        let (name, value) = split_field(line)?;
         let headers = Rc::make_mut(&mut self.headers);
         if headers.len() == Limits::FIELDS {
             return Err(RequestError::TooManyFields);
         }
+        let content = &line[..line.len() - 2];
+        let colon = bytes::position(content, b':').ok_or_else(|| name_error(content))?;
+        let value = &content[colon + 1..];
+        if is_canonical(value) {
+            let name = headers.push_line(line, colon).ok_or_else(|| name_error(content))?;
+            return self.facts.note(name, &value[1..]);
+        }
+        let (name, value) = (&content[..colon], value.trim_ascii());
+        if !semantics::is_token(name) {
+            return Err(name_error(content));
+        }
         headers.push_checked(name, value);
-        self.facts.note(name, value)
+        self.facts.note(&name.to_ascii_lowercase(), value)
     }
 
-    /// The next line without its CRLF, where it is whole.
+    /// The next line with its CRLF, where it is whole. Looking for the first control character finds its end and every
+    /// byte that may stand in no line, in one pass.
     fn next_line(&mut self, window: &[u8]) -> Result<Option<Range<usize>>, RequestError> {
-        let Some(length) = memchr::memchr(b'\n', &window[self.scanned..]) else {
-            self.scanned = window.len();
-            return Ok(None);
-        };
-        let (start, end) = (self.line_start, self.scanned + length);
-        if end == start || window[end - 1] != b'\r' {
-            return Err(RequestError::LineEnd);
+        while let Some(at) = bytes::position_of_control(&window[self.scanned..]) {
+            let at = self.scanned + at;
+            match (window[at], window.get(at + 1)) {
+                (b'\t', _) => self.scanned = at + 1,
+                (b'\r', Some(b'\n')) => {
+                    let start = std::mem::replace(&mut self.line_start, at + 2);
+                    self.scanned = at + 2;
+                    return Ok(Some(start..at + 2));
+                }
+                (b'\r', None) => {
+                    self.scanned = at;
+                    return Ok(None);
+                }
+                (b'\r' | b'\n', _) => return Err(RequestError::LineEnd),
+                _ if self.request_line.is_none() => return Err(RequestError::RequestLine),
+                _ => return Err(RequestError::FieldValue),
+            }
         }
-        (self.scanned, self.line_start) = (end + 1, end + 1);
-        Ok(Some(start..end - 1))
+        self.scanned = window.len();
+        Ok(None)
     }
 }
 
-/// `method SP request-target SP HTTP-version` (RFC 9112 section 3), with exactly these spaces. `end` is where the next
-/// line starts.
-fn read_request_line(line: &[u8], end: usize) -> Result<RequestLine, RequestError> {
+/// `method SP request-target SP HTTP-version` (RFC 9112 section 3), with exactly these spaces.
+fn read_request_line(line: &[u8]) -> Result<RequestLine, RequestError> {
     let method_end = semantics::token_length(line);
     if method_end == 0 || line.get(method_end) != Some(&b' ') {
         return Err(if line.contains(&b' ') { RequestError::Method } else { RequestError::RequestLine });
@@ -221,7 +243,7 @@ fn read_request_line(line: &[u8], end: usize) -> Result<RequestLine, RequestErro
     if !semantics::is_target(&line[method_end + 1..target_end]) {
         return Err(RequestError::Target);
     }
-    Ok(RequestLine { method_end, target_end, version, end })
+    Ok(RequestLine { method_end, target_end, version, end: line.len() + 2 })
 }
 
 /// A later minor version is what this one understands of it (RFC 9110 section 2.5).
@@ -235,15 +257,25 @@ fn read_version(version: &[u8]) -> Result<HttpVersion, RequestError> {
     }
 }
 
-/// `field-name ":" OWS field-value OWS` (RFC 9112 section 5).
-fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), RequestError> {
-    let colon = semantics::token_length(line);
-    match line.get(colon) {
-        Some(b':') if colon > 0 => {}
-        Some(b' ' | b'\t') if colon == 0 => return Err(RequestError::FieldFolded),
-        Some(b' ' | b'\t') => return Err(RequestError::FieldSpace),
-        _ => return Err(RequestError::FieldName),
+/// Whether a value, with what is behind the colon, is one space and then no white space at either end: the form in which
+/// nearly everybody sends it, and in which the list keeps it.
+fn is_canonical(value: &[u8]) -> bool {
+    match value {
+        [b' ', first, ..] => !is_white(*first) && !value.last().is_some_and(|&last| is_white(last)),
+        _ => false,
     }
-    let value = &line[colon + 1..];
-    if semantics::is_value(value) { Ok((&line[..colon], value.trim_ascii())) } else { Err(RequestError::FieldValue) }
+}
+
+const fn is_white(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
+/// What is wrong with the name of this line (RFC 9112 sections 5.1 and 5.2).
+fn name_error(line: &[u8]) -> RequestError {
+    let length = semantics::token_length(line);
+    match line.get(length) {
+        Some(b' ' | b'\t') if length == 0 => RequestError::FieldFolded,
+        Some(b' ' | b'\t') => RequestError::FieldSpace,
+        _ => RequestError::FieldName,
+    }
 }
