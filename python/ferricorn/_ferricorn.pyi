@@ -5,18 +5,25 @@ Not public: `ferricorn.run`, `ferricorn.Config` and `ferricorn.Server` are.
 
 from asyncio import AbstractEventLoop
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import Any, Protocol, final
+from typing import Any, Protocol, Self, TypeAlias, final
+
+__all__ = ["OPTION_NAMES", "TICK_SECONDS", "ClientDisconnected", "Listener", "Worker", "__version__"]
 
 __version__: str
+
+Application: TypeAlias = Callable[
+    [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[Any]
+]
+"""An ASGI 3 application."""
 
 OPTION_NAMES: tuple[str, ...]
 """The keys that `Worker` reads from its `options`: each must be there, and no other may be."""
 
 class Hooks(Protocol):
-    """What the worker tells the process. Called rarely, always on the worker's thread; exceptions are reported, not raised."""
+    """What the worker tells the process, on the worker's thread. Exceptions are reported, not raised."""
 
     def application_failed(self, exception: BaseException | None, problem: str) -> None:
-        """An application call ended badly: `exception` with its traceback, or None where it returned without a complete response."""
+        """An application call ended badly: `exception` with its traceback, or None where it returned too early."""
 
     def peer_failed(self, problem: str) -> None:
         """A peer sent what the server refuses: one line for the log."""
@@ -46,7 +53,7 @@ class Listener:
 
     @property
     def address(self) -> str:
-        """As bound, in the syntax of `bind`, the real port filled in: "127.0.0.1:8000", "[::1]:8000", "unix:/run/app.sock"."""
+        """As bound, in the syntax of `bind`, with the real port: "127.0.0.1:8000", "[::1]:8000", "unix:/run/a.sock"."""
 
     def fileno(self) -> int: ...
     def close(self) -> None:
@@ -59,9 +66,9 @@ class Worker:
     `loop.add_reader(worker.fileno(), worker.poll)` makes it live; `tick` has to be called about twice a second.
     """
 
-    def __init__(
-        self,
-        app: Callable[[MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[Any]],
+    def __new__(
+        cls,
+        app: Application,
         *,
         loop: AbstractEventLoop,
         listeners: Sequence[Listener],
@@ -69,7 +76,7 @@ class Worker:
         asgi_version: str,
         options: Mapping[str, object],
         hooks: Hooks,
-    ) -> None: ...
+    ) -> Self: ...
     def fileno(self) -> int:
         """The poller's descriptor, readable when `poll` has work."""
 
@@ -80,7 +87,11 @@ class Worker:
         """Looks at the coarse deadlines: call it every `TICK_SECONDS`."""
 
     def drain(self) -> None:
-        """Stops accepting, closes idle connections, lets running exchanges finish; then calls `hooks.drained()` (perhaps before returning)."""
+        """Stops accepting, closes idle connections, lets running exchanges finish; then calls `hooks.drained()`.
+
+        Who has connected before is served: what is in the backlog is accepted first. Where nothing runs, `drained` is called
+        before this returns.
+        """
 
     def cancel(self) -> int:
         """Cancels the tasks of the exchanges that still run, and returns how many there were."""

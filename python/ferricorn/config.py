@@ -94,7 +94,7 @@ class Config:
         Text("PATH"),
         "",
         APPLICATION,
-        "Path under which the application is mounted, for scope['root_path']; request paths are not changed.",
+        "Path under which the application is mounted, for scope['root_path']; put before request paths that lack it.",
         native=True,
     )
 
@@ -132,20 +132,20 @@ class Config:
     )
 
     timeout_keep_alive: float = option(
-        Seconds(), 5.0, TIMEOUTS, "How long a connection may wait for its next request.", native=True
+        Seconds(), 5.0, TIMEOUTS, "How long a connection may wait for its next request. 0 is no limit.", native=True
     )
     timeout_request_head: float = option(
         Seconds(),
         10.0,
         TIMEOUTS,
-        "How long a client may take to send a request's line and header fields.",
+        "How long a client may take to send a request's line and header fields. 0 is no limit.",
         native=True,
     )
     timeout_request_body: float = option(
         Seconds(),
         60.0,
         TIMEOUTS,
-        "How long a client may pause while it sends a request body.",
+        "How long a client may pause while it sends a request body. 0 is no limit.",
         native=True,
     )
     timeout_graceful_shutdown: float = option(

@@ -193,8 +193,8 @@ class Server:
         self.addresses = tuple(listener.address for listener in listeners)
         places = ", ".join(map(_as_url, self.addresses))
         log.info("Ferricorn running on %s (Press CTRL+C to quit)", places, extra={"bold": places})
-        self._settle(None)
         self.ready.set()
+        self._settle(None)
 
     async def _finish(self, serving: Serving | None, lifespan: Lifespan, patient: bool) -> None:
         """Drains within the graceful timeout, or cuts at once where not `patient`; then lifespan shutdown (LIFE-10)."""

@@ -7,6 +7,7 @@ use std::rc::{Rc, Weak};
 use asgi::{Application, ExchangeId, HttpScopeRef, Outcome, ResponseStart, Wake};
 use ferricorn_server::{Finished, Worker};
 use pyo3::exceptions::asyncio::CancelledError;
+use pyo3::exceptions::{PyBaseException, PyBaseExceptionGroup};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -43,6 +44,8 @@ pub(crate) struct PythonApplication {
     tasks: RefCell<FxHashMap<ExchangeId, Py<PyAny>>>,
     /// The futures that calls of `receive` and `send` wait on.
     waiting: RefCell<FxHashMap<ExchangeId, Vec<(Wake, Py<PyAny>)>>>,
+    /// Whether the server has cancelled what ran.
+    cancelling: Cell<bool>,
     /// Answers without a wait since the loop last ran.
     instant_answers: Cell<u32>,
 }
@@ -66,6 +69,7 @@ impl PythonApplication {
             start: RefCell::default(),
             tasks: RefCell::default(),
             waiting: RefCell::default(),
+            cancelling: Cell::new(false),
             instant_answers: Cell::new(0),
         })
     }
@@ -102,13 +106,21 @@ impl PythonApplication {
         let outcome = if error.is_some() { Outcome::Failed } else { Outcome::Returned };
         let finished = server.finish(exchange, outcome);
         let problem = match (error, finished) {
-            (Some(error), _) if is_quiet(py, error) => return,
+            (Some(error), _) if is_disconnect(error.value(py)) => return,
+            // Cancelled by whoever ends the server, not by the application itself.
+            (Some(error), _) if self.cancelling.get() && error.is_instance_of::<CancelledError>(py) => return,
             (Some(_), _) => "Exception in ASGI application",
             (None, Finished::NoResponse) => "ASGI application returned without sending a response",
             (None, Finished::Truncated) => "ASGI application returned before its response was complete",
             (None, _) => return,
         };
-        let exception = error.map(|error| error.value(py).clone());
+        self.failed(py, error, problem);
+    }
+
+    /// Tells the process of something that the application did wrong.
+    pub(crate) fn failed(&self, py: Python<'_>, error: Option<&PyErr>, problem: &str) {
+        // With its traceback, which the value alone does not have before Python 3.12.
+        let exception = error.map(|error| error.clone_ref(py).into_value(py));
         if let Err(error) = self.hooks.call_method1(py, intern!(py, "application_failed"), (exception, problem)) {
             error.write_unraisable(py, Some(self.hooks.bind(py)));
         }
@@ -142,6 +154,7 @@ impl PythonApplication {
 
     /// Cancels the tasks of every call that runs; says how many.
     pub(crate) fn cancel(&self, py: Python<'_>) -> PyResult<usize> {
+        self.cancelling.set(true);
         let tasks: Vec<_> = self.tasks.borrow().values().map(|task| task.clone_ref(py)).collect();
         for task in &tasks {
             task.call_method0(py, intern!(py, "cancel"))?;
@@ -150,9 +163,17 @@ impl PythonApplication {
     }
 }
 
-/// Whether an exception that leaves the application is no news: its client has gone (HTTP-29), or the server cancelled it.
-fn is_quiet(py: Python<'_>, error: &PyErr) -> bool {
-    error.is_instance_of::<ClientDisconnected>(py) || error.is_instance_of::<CancelledError>(py)
+/// Whether an exception says only that the client has gone (HTTP-29), alone or as a group of nothing else.
+fn is_disconnect(error: &Bound<'_, PyBaseException>) -> bool {
+    if error.is_instance_of::<ClientDisconnected>() {
+        return true;
+    }
+    let py = error.py();
+    if !error.is_instance_of::<PyBaseExceptionGroup>() {
+        return false;
+    }
+    let rest = error.call_method1(intern!(py, "split"), (py.get_type::<ClientDisconnected>(),));
+    rest.and_then(|parts| parts.get_item(1)).is_ok_and(|rest| rest.is_none())
 }
 
 impl Application for PythonApplication {

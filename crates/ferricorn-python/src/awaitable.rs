@@ -242,7 +242,7 @@ impl Sending {
         }
         match waiting.server.sent(waiting.exchange) {
             Poll::Ready(Ok(())) => Ok(None),
-            Poll::Ready(Err(error)) => Err(send::exception(error)),
+            Poll::Ready(Err(_)) => Err(send::disconnected()),
             Poll::Pending => waiting.wait(py),
         }
     }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::rc::Rc;
 
-use asgi::ExchangeId;
+use asgi::{ExchangeId, SendError};
 use ferricorn_server::Sent;
 use pyo3::prelude::*;
 
@@ -39,7 +39,10 @@ impl Exchanges {
         server: &Rc<Server>,
         exchange: ExchangeId,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.send.object(py, Send { server: Rc::clone(server), exchange, complete: Cell::new(false) })
+        self.send.object(
+            py,
+            Send { server: Rc::clone(server), exchange, complete: Cell::new(false), satisfied: Cell::new(false) },
+        )
     }
 }
 
@@ -63,6 +66,8 @@ struct Send {
     exchange: ExchangeId,
     /// The response is complete: what is sent from now on is ignored (HTTP-18).
     complete: Cell<bool>,
+    /// The response is whole on the wire: that the client leaves with it is no failure of what follows.
+    satisfied: Cell<bool>,
 }
 
 impl Callable for Send {
@@ -78,7 +83,12 @@ impl Callable for Send {
         let waiting = match self.send(event) {
             Ok(Sent::Blocked) => Sending::blocked(Rc::clone(&self.server), self.exchange),
             Ok(sent) => {
-                self.complete.set(sent == Sent::Complete);
+                self.complete.set(matches!(sent, Sent::Complete | Sent::Short { .. }));
+                if let Sent::Short { promised, sent } = sent {
+                    let problem = format!("ASGI application sent {sent} of the {promised} bytes that content-length promised");
+                    application.failed(py, None, &problem);
+                }
+                self.satisfied.set(sent == Sent::Satisfied);
                 if !application.is_hasty() {
                     return Ok(application.done.clone_ref(py).into_any());
                 }
@@ -98,6 +108,10 @@ impl Send {
             Event::Start => self.server.start(self.exchange, &start.borrow()),
             Event::Other(event) => self.server.send(self.exchange, event),
         };
-        sent.map_err(send::exception)
+        match sent {
+            Err(SendError::Disconnected) if self.satisfied.get() => Ok(Sent::Complete),
+            Err(error) => Err(send::exception(event, error)),
+            Ok(sent) => Ok(sent),
+        }
     }
 }

@@ -24,6 +24,9 @@ pub(crate) const NAMES: [&str; 11] = [
     "timeout_request_head",
 ];
 
+/// What a timeout of 0 means: none. Ten years, so that it can still be added to a time.
+const NO_TIMEOUT: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+
 /// Reads the options.
 ///
 /// # Errors
@@ -67,7 +70,11 @@ impl<'py> Options<'_, 'py> {
     }
 
     fn seconds(&self, name: &str) -> PyResult<Duration> {
-        Duration::try_from_secs_f64(self.get(name)?)
+        let seconds = self.get(name)?;
+        if seconds == 0.0 {
+            return Ok(NO_TIMEOUT);
+        }
+        Duration::try_from_secs_f64(seconds)
             .map_err(|error| PyValueError::new_err(format!("the worker's option '{name}': {error}")))
     }
 }

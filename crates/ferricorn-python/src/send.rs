@@ -224,12 +224,37 @@ fn type_name(object: &Bound<'_, PyAny>) -> String {
 }
 
 /// The exception for an event that was refused.
-pub(crate) fn exception(error: SendError) -> PyErr {
+pub(crate) fn exception(event: &Bound<'_, PyAny>, error: SendError) -> PyErr {
     let text = error.to_string();
     match error {
-        SendError::Disconnected => ClientDisconnected::new_err(text),
+        SendError::Disconnected => disconnected(),
         SendError::Status(_) | SendError::Header(_) | SendError::ContentLength => PyValueError::new_err(text),
-        SendError::File(error) => error.into(),
+        SendError::File(error) => {
+            let path = event.get_item(intern!(event.py(), "path")).map(Bound::unbind).ok();
+            os_error(event.py(), &error, path)
+        }
         _ => PyRuntimeError::new_err(text),
+    }
+}
+
+/// The exception for a client that is gone.
+pub(crate) fn disconnected() -> PyErr {
+    ClientDisconnected::new_err(SendError::Disconnected.to_string())
+}
+
+/// An OSError with its number and filename, of the class that its number asks for.
+pub(crate) fn os_error(py: Python<'_>, error: &std::io::Error, filename: Option<Py<PyAny>>) -> PyErr {
+    let text = error.to_string();
+    // The number is an attribute in Python, and no part of the text.
+    let text = text.split(" (os error").next().unwrap_or_default().to_owned();
+    let number = error.raw_os_error().or_else(|| match error.kind() {
+        std::io::ErrorKind::AddrInUse => Some(libc::EADDRINUSE),
+        std::io::ErrorKind::IsADirectory => Some(libc::EISDIR),
+        _ => None,
+    });
+    let filename = filename.unwrap_or_else(|| py.None());
+    match number {
+        Some(number) => PyOSError::new_err((number, text, filename)),
+        None => PyOSError::new_err((py.None(), text, filename)),
     }
 }

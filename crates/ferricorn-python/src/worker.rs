@@ -7,9 +7,9 @@ use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ferricorn_server::{Bind, Listener, Worker};
-use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString};
 
 use crate::application::{PythonApplication, Server};
 use crate::event_loop::EventLoop;
@@ -17,6 +17,7 @@ use crate::ffi::{self, ThreadBound};
 use crate::host::{PollSoon, Process};
 use crate::options;
 use crate::scope::Scopes;
+use crate::send::os_error;
 
 /// A bound, listening, non-blocking socket.
 #[pyclass(frozen, module = "ferricorn", name = "Listener")]
@@ -38,7 +39,7 @@ impl PyListener {
                 let text = listener.to_string();
                 Ok(Self(Mutex::new(Some(listener)), text))
             }
-            Err(error) => Err(with_filename(py, error, address)),
+            Err(error) => Err(os_error(py, &error, Some(PyString::new(py, address).into_any().unbind()))),
         }
     }
 
@@ -59,21 +60,6 @@ impl PyListener {
 impl PyListener {
     fn lock(&self) -> MutexGuard<'_, Option<Listener>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The OSError with the address as its filename, of the class that its number asks for.
-fn with_filename(py: Python<'_>, error: std::io::Error, address: &str) -> PyErr {
-    let number = error.raw_os_error();
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default().to_owned();
-    match number {
-        Some(number) => PyOSError::new_err((number, text, address.to_owned())),
-        None => {
-            let kind: PyErr = error.into();
-            let made = kind.get_type(py).call1((py.None(), text, address));
-            made.map_or_else(|error| error, PyErr::from_value)
-        }
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Connection<A: Application> {
     ended: bool,
     /// The number of the exchange that is or was the last.
     pub(crate) sequence: u32,
+    /// Whether the application's call for that exchange runs.
+    pub(crate) running: bool,
     /// Whether the last `http.request` event of the exchange has been given out.
     pub(crate) body_given: bool,
     pub(crate) receive_waiting: bool,
@@ -57,6 +59,8 @@ pub(crate) struct Ends {
 struct Inbox {
     bytes: Vec<u8>,
     start: usize,
+    /// The protocol has looked at all of it, and waits for more.
+    seen: bool,
 }
 
 impl Inbox {
@@ -69,6 +73,7 @@ impl Inbox {
     }
 
     fn put(&mut self, bytes: &[u8]) {
+        self.seen = false;
         if self.is_empty() {
             self.bytes.clear();
             self.start = 0;
@@ -164,6 +169,7 @@ impl<A: Application> Connection<A> {
             broken: false,
             ended: false,
             sequence: 0,
+            running: false,
             body_given: false,
             receive_waiting: false,
             send_waiting: false,
@@ -189,6 +195,7 @@ impl<A: Application> Connection<A> {
 
     pub(crate) fn set_broken(&mut self) {
         self.broken = true;
+        self.http.handle_lost();
     }
 
     /// The peer will send no more. While its request runs and is here whole, that means it is gone; a body that is
@@ -207,7 +214,7 @@ impl<A: Application> Connection<A> {
 
     /// Whether another look would find input, without waiting for the poller.
     pub(crate) fn has_input(&mut self) -> bool {
-        !self.broken && self.http.wants_input() && (self.readable || !self.inbox.is_empty())
+        !self.broken && self.http.wants_input() && (self.readable || !(self.inbox.is_empty() || self.inbox.seen))
     }
 
     /// Takes the next request, its line into `line`; `buffer` is scratch space to read into.
@@ -243,11 +250,15 @@ impl<A: Application> Connection<A> {
         mut take: impl FnMut(Result<Option<Input<'_>>, RequestError>) -> Option<T>,
     ) -> Option<T> {
         for _ in 0..READS_PER_TURN {
+            if !self.http.wants_input() {
+                return None;
+            }
             if !self.inbox.is_empty() {
                 let step = self.http.handle_input(self.inbox.rest(), now);
                 let consumed = step.consumed;
                 let taken = take(step.event);
                 self.inbox.take(consumed);
+                self.inbox.seen = taken.is_none();
                 if taken.is_some() {
                     self.check_read_closed();
                     return taken;
@@ -263,6 +274,7 @@ impl<A: Application> Connection<A> {
             let taken = take(step.event);
             if consumed < read {
                 self.inbox.put(&buffer[consumed..read]);
+                self.inbox.seen = taken.is_none();
             }
             if taken.is_some() {
                 self.check_read_closed();
@@ -291,7 +303,9 @@ impl<A: Application> Connection<A> {
             }
             Err(error) => {
                 self.readable = false;
-                self.broken = error.kind() != io::ErrorKind::WouldBlock;
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    self.set_broken();
+                }
                 None
             }
         }
@@ -320,7 +334,7 @@ impl<A: Application> Connection<A> {
                     self.writable = written >= offered;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
-                Err(_) => self.broken = true,
+                Err(_) => self.set_broken(),
             }
         }
         if progress {
@@ -330,21 +344,24 @@ impl<A: Application> Connection<A> {
 
     fn abort(&mut self) {
         self.socket.reset_on_close();
-        self.broken = true;
+        self.set_broken();
     }
 
     /// Whether the connection is to be dropped now; takes the steps that lead there.
-    pub(crate) fn is_over(&mut self) -> bool {
+    pub(crate) fn is_over(&mut self, now: &Now<'_>) -> bool {
         if self.broken {
             return true;
         }
         match self.http.closing() {
             Closing::No => false,
             Closing::Abort => {
+                // What was sent before counts: the peer is to see where it breaks off.
+                self.write(now);
                 self.abort();
                 true
             }
-            Closing::Now => true,
+            // The application is told what came before it is told that the client is gone (HTTP-09).
+            Closing::Now => !(self.http.disconnected() && self.running && !self.body_given),
             Closing::Flush => {
                 let written = self.http.transmit().is_empty();
                 if written && self.read_closed && self.inbox.is_empty() {

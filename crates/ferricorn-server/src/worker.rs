@@ -42,6 +42,9 @@ const REQUESTS_PER_TURN: usize = 32;
 /// How long a finished response may wait for others of its turn, so that they are written together.
 const BATCH_TIME: Duration = Duration::from_millis(1);
 
+/// How long a head that has begun may take once the worker drains.
+const LATE_HEAD: Duration = Duration::from_secs(1);
+
 /// How often [`Worker::tick`] has to be called.
 pub const TICK: Duration = Duration::from_millis(500);
 
@@ -127,6 +130,16 @@ impl fmt::Display for Problem {
 pub enum Sent {
     /// It is in the send buffer; more may follow.
     Open,
+    /// As `Open`, but every byte that content-length promised is there: what follows can only be empty.
+    Satisfied,
+    /// The response is over before its end: its body was said to be complete with fewer bytes than content-length
+    /// promised, and the connection is broken off (HTTP-21).
+    Short {
+        /// What content-length promised, in bytes.
+        promised: u64,
+        /// What came, in bytes.
+        sent: u64,
+    },
     /// As `Open`, but the send buffer is above its high-water mark: wait for [`Wake::Send`].
     Blocked,
     /// The response is complete; what is sent from now on is ignored (HTTP-18).
@@ -162,7 +175,8 @@ struct State<A: Application> {
     running: usize,
     /// All application calls that there have been.
     calls: u64,
-    draining: bool,
+    /// Since when no further request is wanted.
+    draining: Option<Instant>,
     drained: bool,
     wakes: Vec<(ExchangeId, Wake)>,
     problems: Vec<Problem>,
@@ -201,7 +215,7 @@ impl<A: Application, H: Host> Worker<A, H> {
             accept_failed: false,
             running: 0,
             calls: 0,
-            draining: false,
+            draining: None,
             drained: false,
             wakes: Vec::new(),
             problems: Vec::new(),
@@ -306,14 +320,22 @@ impl<A: Application, H: Host> Worker<A, H> {
     /// Stops accepting, closes idle connections and lets running exchanges finish (CON-09).
     pub fn drain(&self) {
         self.turn(|| {
-            let state = &mut *self.state.borrow_mut();
-            state.draining = true;
-            state.close_listeners();
-            for key in state.connections.keys() {
-                if let Some(connection) = state.connections.get_mut(key) {
-                    connection.http.drain(&state.clock.now());
+            let keys = {
+                let state = &mut *self.state.borrow_mut();
+                state.clock.update();
+                // Clients that have connected are served: the backlog is theirs as well.
+                for index in 0..state.listeners.len() {
+                    state.accept(index, &self.config);
                 }
-                state.enqueue(key);
+                state.close_listeners();
+                state.draining = Some(state.clock.instant());
+                state.connections.keys()
+            };
+            for key in keys {
+                // A request that is on its way into this process has been accepted by it.
+                self.state.borrow_mut().look_again(key);
+                self.advance(key);
+                self.state.borrow_mut().drain(key);
             }
         });
     }
@@ -322,7 +344,7 @@ impl<A: Application, H: Host> Worker<A, H> {
     pub fn close(&self) {
         self.turn(|| {
             let state = &mut *self.state.borrow_mut();
-            state.draining = true;
+            state.draining.get_or_insert(state.clock.instant());
             state.close_listeners();
             for key in state.connections.keys() {
                 state.remove(key);
@@ -438,7 +460,7 @@ impl<A: Application, H: Host> Worker<A, H> {
             let state = &mut *self.state.borrow_mut();
             let Some(connection) = state.connections.get_mut(key) else { return };
             connection.queued = false;
-            if connection.is_over() {
+            if connection.is_over(&state.clock.now()) {
                 state.remove(key);
                 return;
             }
@@ -460,7 +482,8 @@ impl<A: Application, H: Host> Worker<A, H> {
     fn report(&self) {
         let (problems, accesses, drained) = {
             let state = &mut *self.state.borrow_mut();
-            let drained = state.draining && !state.drained && state.connections.len() == 0 && state.running == 0;
+            let drained =
+                state.draining.is_some() && !state.drained && state.connections.len() == 0 && state.running == 0;
             state.drained |= drained;
             if state.problems.is_empty() && state.accesses.is_empty() && !drained {
                 return;
@@ -548,7 +571,7 @@ impl<A: Application, H: Host> Worker<A, H> {
         let settle = {
             let state = &mut *self.state.borrow_mut();
             work(state);
-            state.has_unscheduled() || (state.draining && !state.in_turn)
+            state.has_unscheduled() || (state.draining.is_some() && !state.in_turn)
         };
         if settle {
             self.host.poll_soon();
@@ -626,6 +649,20 @@ impl<A: Application> State<A> {
         }
     }
 
+    /// Takes the socket for readable, whatever the poller has told.
+    fn look_again(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.set_readable();
+        }
+    }
+
+    fn drain(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.http.drain(&self.clock.now());
+        }
+        self.enqueue(key);
+    }
+
     fn close_listeners(&mut self) {
         for mut listener in self.listeners.drain(..) {
             self.poller.remove(&mut listener);
@@ -643,6 +680,7 @@ impl<A: Application> State<A> {
             Taken::Request(request) => {
                 connection.sequence = connection.sequence.wrapping_add(1);
                 connection.body_given = false;
+                connection.running = true;
                 connection.quiet = false;
                 if config.access_log {
                     let (method, target) = (self.line.method().to_owned(), self.line.target());
@@ -670,7 +708,7 @@ impl<A: Application> State<A> {
                 None
             }
             Taken::Nothing => {
-                if connection.is_over() || connection.has_input() {
+                if connection.is_over(&now) || connection.has_input() {
                     self.enqueue(key);
                 }
                 None
@@ -693,6 +731,9 @@ impl<A: Application> State<A> {
         if !connection.body_given {
             if connection.http.request_complete() {
                 connection.body_given = true;
+                if connection.http.disconnected() {
+                    self.enqueue(key);
+                }
                 return Poll::Ready(ReceiveEvent::Request { body: take(&[]), more_body: false });
             }
             if connection.http.exchange_is_open() {
@@ -737,6 +778,7 @@ impl<A: Application> State<A> {
         if let SendEvent::ResponseStart(start) = event {
             return self.start(exchange, &start);
         }
+        let last = is_last(&event);
         let key = key_of(exchange);
         let Some(connection) = self.connections.get_mut(key) else { return Err(SendError::Disconnected) };
         if connection.sequence != exchange.sequence {
@@ -758,14 +800,19 @@ impl<A: Application> State<A> {
             _ => return Ok(Sent::Open),
         }
         if !http.exchange_is_open() && !http.disconnected() {
+            let sent = match http.shortfall() {
+                Some((promised, sent)) => Sent::Short { promised, sent },
+                None if last => Sent::Complete,
+                None => Sent::Satisfied,
+            };
             self.complete(key);
-            return Ok(Sent::Complete);
+            return Ok(sent);
         }
         if connection.http.transmit().len() > HIGH_WATER {
             connection.write(&now);
         }
         let blocked = connection.http.transmit().len() > HIGH_WATER;
-        let over = connection.is_over();
+        let over = connection.is_over(&now);
         self.enqueue(key);
         match (over, blocked) {
             (true, _) => Err(SendError::Disconnected),
@@ -805,24 +852,36 @@ impl<A: Application> State<A> {
         if connection.sequence != exchange.sequence {
             return Finished::Complete;
         }
+        connection.running = false;
+        if connection.http.shortfall().is_some() {
+            return Finished::Complete;
+        }
         let finished = connection.http.finish(outcome, &now);
-        if !matches!(finished, Finished::Complete) {
-            self.complete(key);
+        match finished {
+            Finished::Complete => {}
+            Finished::Disconnected => self.enqueue(key),
+            _ => self.complete(key),
         }
         finished
     }
 
     fn check_deadlines(&mut self) {
+        let is_late = self.draining.is_some_and(|since| self.clock.instant() >= since + LATE_HEAD);
         for key in self.connections.keys() {
             let now = self.clock.now();
             let Some(connection) = self.connections.get_mut(key) else { continue };
             let due = connection.http.next_timeout().is_some_and(|deadline| deadline <= now.instant);
             if due {
-                if let Some(kind) = connection.http.handle_timeout(&now) {
+                let passed = connection.http.handle_timeout(&now);
+                // That an idle connection is closed is no news.
+                if let Some(kind) = passed.filter(|kind| !matches!(kind, TimeoutKind::KeepAlive | TimeoutKind::Linger))
+                {
                     self.problems.push(Problem::Timeout { client: connection.ends.client.clone(), kind });
                 }
                 self.wakes.extend(wakes(key, connection));
                 self.enqueue(key);
+            } else if is_late && !connection.http.exchange_is_open() && connection.http.transmit().is_empty() {
+                self.remove(key);
             } else if std::mem::replace(&mut connection.quiet, true) && connection.http.is_idle() {
                 connection.release_memory();
             }
@@ -863,6 +922,16 @@ impl<A: Application> State<A> {
         let Some(mut connection) = self.connections.remove(key) else { return };
         self.poller.remove(connection.socket());
         self.wakes.extend(wakes(key, &mut connection));
+    }
+}
+
+/// Whether the application has nothing to say after this event.
+fn is_last<B>(event: &SendEvent<B>) -> bool {
+    match event {
+        SendEvent::ResponseBody { more_body, .. } | SendEvent::ResponseZerocopysend { more_body, .. } => !more_body,
+        SendEvent::ResponseTrailers { more_trailers, .. } => !more_trailers,
+        SendEvent::ResponsePathsend { .. } => true,
+        _ => false,
     }
 }
 
