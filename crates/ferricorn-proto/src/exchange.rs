@@ -127,6 +127,14 @@ impl Exchange {
         }
     }
 
+    /// Of a body that ended before its promised length: (promised, sent) in bytes.
+    pub(crate) const fn shortfall(&self) -> Option<(u64, u64)> {
+        match (self.state, self.body) {
+            (State::Truncated, Body::Promised { total, left }) => Some((total, total - left)),
+            _ => None,
+        }
+    }
+
     /// Whether the response can have a body, by its method and status.
     pub(crate) const fn has_content(&self) -> bool {
         !matches!(self.body, Body::Swallowed)

@@ -6,14 +6,14 @@ use std::rc::{Rc, Weak};
 
 use asgi::{Application, ExchangeId, HttpScopeRef, Outcome, ResponseStart, Wake};
 use ferricorn_server::{Finished, Worker};
+use pyo3::exceptions::PyBaseExceptionGroup;
 use pyo3::exceptions::asyncio::CancelledError;
-use pyo3::exceptions::{PyBaseException, PyBaseExceptionGroup};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use rustc_hash::FxHashMap;
 
-use crate::awaitable::Done;
+use crate::awaitable::Awaitable;
 use crate::event_loop::EventLoop;
 use crate::exchange::Exchanges;
 use crate::host::Process;
@@ -24,6 +24,12 @@ use crate::task;
 /// After so many answers without a wait, one waits for a turn of the loop: an application that never really waits must
 /// not keep the others from running.
 const INSTANT_ANSWERS: u32 = 256;
+
+/// So many bytes of a body count as one answer: with the above, 1 MiB a turn.
+const BYTES_PER_ANSWER: usize = 4096;
+
+/// How many links of an exception's chain are followed.
+const LINKS: u32 = 16;
 
 /// The worker of a Python application.
 pub(crate) type Server = Worker<PythonApplication, Process>;
@@ -37,7 +43,7 @@ pub(crate) struct PythonApplication {
     exchanges: Exchanges,
     pub(crate) event_loop: EventLoop,
     /// What every `send` that need not wait returns.
-    pub(crate) done: Py<Done>,
+    pub(crate) done: Py<Awaitable>,
     /// Memory for the head of a response, used again by each.
     pub(crate) start: RefCell<ResponseStart>,
     /// The tasks of calls that wait for something: the event loop itself holds tasks weakly.
@@ -65,7 +71,7 @@ impl PythonApplication {
             scopes,
             exchanges: Exchanges::new(py)?,
             event_loop,
-            done: Py::new(py, Done)?,
+            done: Py::new(py, Awaitable::done())?,
             start: RefCell::default(),
             tasks: RefCell::default(),
             waiting: RefCell::default(),
@@ -106,7 +112,7 @@ impl PythonApplication {
         let outcome = if error.is_some() { Outcome::Failed } else { Outcome::Returned };
         let finished = server.finish(exchange, outcome);
         let problem = match (error, finished) {
-            (Some(error), _) if is_disconnect(error.value(py)) => return,
+            (Some(error), _) if is_disconnect(error.value(py).as_any(), LINKS) => return,
             // Cancelled by whoever ends the server, not by the application itself.
             (Some(error), _) if self.cancelling.get() && error.is_instance_of::<CancelledError>(py) => return,
             (Some(_), _) => "Exception in ASGI application",
@@ -124,6 +130,12 @@ impl PythonApplication {
         if let Err(error) = self.hooks.call_method1(py, intern!(py, "application_failed"), (exception, problem)) {
             error.write_unraisable(py, Some(self.hooks.bind(py)));
         }
+    }
+
+    /// Counts what an answer carried: a reader that never waits must not fill the memory before others have a turn.
+    pub(crate) fn charge(&self, bytes: usize) {
+        let answers = u32::try_from(bytes / BYTES_PER_ANSWER).unwrap_or(INSTANT_ANSWERS);
+        self.instant_answers.set(self.instant_answers.get().saturating_add(answers));
     }
 
     /// Whether the next answer is to wait for a turn of the loop.
@@ -163,17 +175,28 @@ impl PythonApplication {
     }
 }
 
-/// Whether an exception says only that the client has gone (HTTP-29), alone or as a group of nothing else.
-fn is_disconnect(error: &Bound<'_, PyBaseException>) -> bool {
+/// Whether an exception says only that the client has gone (HTTP-29): the server's own, or what a framework made of it:
+/// raised from it (Litestar), a class of the framework's that tells the same (Starlette's ClientDisconnect), or a group of
+/// nothing else. Any other exception while the server's was handled is the application's own failure, and news.
+fn is_disconnect(error: &Bound<'_, PyAny>, depth: u32) -> bool {
     if error.is_instance_of::<ClientDisconnected>() {
         return true;
     }
-    let py = error.py();
-    if !error.is_instance_of::<PyBaseExceptionGroup>() {
+    if depth == 0 {
         return false;
     }
-    let rest = error.call_method1(intern!(py, "split"), (py.get_type::<ClientDisconnected>(),));
-    rest.and_then(|parts| parts.get_item(1)).is_ok_and(|rest| rest.is_none())
+    let py = error.py();
+    if error.is_instance_of::<PyBaseExceptionGroup>() {
+        let members = error.getattr(intern!(py, "exceptions")).and_then(|members| members.try_iter());
+        return members.is_ok_and(|mut members| {
+            members.all(|member| member.is_ok_and(|member| is_disconnect(&member, depth - 1)))
+        });
+    }
+    let link = |name| error.getattr(name).ok().filter(|cause| !cause.is_none());
+    let tells_the_same = || error.get_type().name().is_ok_and(|name| name.to_string_lossy().contains("Disconnect"));
+    link(intern!(py, "__cause__"))
+        .or_else(|| link(intern!(py, "__context__")).filter(|_| tells_the_same()))
+        .is_some_and(|cause| is_disconnect(&cause, depth - 1))
 }
 
 impl Application for PythonApplication {

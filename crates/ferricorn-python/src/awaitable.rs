@@ -1,12 +1,14 @@
-//! What `receive` and `send` return. Each passes for a coroutine: `await`, `create_task`, `gather`, `wait_for` and anyio
-//! take it (APP-12), since it has the methods of `collections.abc.Coroutine`.
+//! What `receive` and `send` return: an object that passes for a coroutine, since it has the methods of
+//! `collections.abc.Coroutine`. `await`, `create_task`, `gather`, `wait_for` and anyio take it (APP-12).
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use asgi::{ExchangeId, ReceiveEvent, Wake};
-use pyo3::exceptions::PyStopIteration;
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -15,20 +17,76 @@ use crate::application::Server;
 use crate::ffi::{self, ThreadBound};
 use crate::send;
 
-/// The exception that `throw` was called with.
-fn thrown(kind: &Bound<'_, PyAny>, value: Option<&Bound<'_, PyAny>>) -> PyErr {
-    match value {
-        Some(value) if !value.is_none() => PyErr::from_value(value.clone()),
-        _ => PyErr::from_value(kind.clone()),
+/// One call of `receive` or `send`.
+#[pyclass(frozen, module = "ferricorn")]
+pub(crate) struct Awaitable(Kind);
+
+enum Kind {
+    /// Ended, with None for a result; one object serves everybody.
+    Done,
+    /// Raises when it is awaited.
+    Failed(PyErr),
+    /// Gives the loop one turn.
+    Turn(AtomicBool),
+    /// A `receive`. An event is taken only to be returned at once, so one that is cancelled loses none (CON-08).
+    Receiving(ThreadBound<Waiting>),
+    /// A `send` whose event is in the buffer, which is too full (CON-05).
+    Sending(ThreadBound<Waiting>),
+    /// A call that another thread made, for the loop's thread to await: `run_coroutine_threadsafe(receive(), loop)`.
+    /// It is made when it is first awaited.
+    Deferred { callable: Py<PyAny>, argument: Option<Py<PyAny>>, made: OnceLock<Py<PyAny>> },
+}
+
+impl Awaitable {
+    pub(crate) fn done() -> Self {
+        Self(Kind::Done)
+    }
+
+    pub(crate) fn failed(error: PyErr) -> Self {
+        Self(Kind::Failed(error))
+    }
+
+    pub(crate) fn turn() -> Self {
+        Self(Kind::Turn(AtomicBool::new(true)))
+    }
+
+    pub(crate) fn receiving(server: Rc<Server>, exchange: ExchangeId) -> Self {
+        Self(Kind::Receiving(ThreadBound::new(Waiting::new(server, exchange, Wake::Receive))))
+    }
+
+    pub(crate) fn sending(server: Rc<Server>, exchange: ExchangeId) -> Self {
+        Self(Kind::Sending(ThreadBound::new(Waiting::new(server, exchange, Wake::Send))))
+    }
+
+    pub(crate) fn deferred(callable: &Bound<'_, PyAny>, argument: Option<&Bound<'_, PyAny>>) -> Self {
+        let argument = argument.map(|argument| argument.clone().unbind());
+        Self(Kind::Deferred { callable: callable.clone().unbind(), argument, made: OnceLock::new() })
+    }
+
+    /// Nothing is waited for any more.
+    fn stop(&self) -> PyResult<()> {
+        if let Kind::Receiving(waiting) | Kind::Sending(waiting) = &self.0 {
+            waiting.get()?.stop();
+        }
+        Ok(())
     }
 }
 
-/// Finished, with None for a result; one object serves everybody.
-#[pyclass(frozen, module = "ferricorn")]
-pub(crate) struct Done;
-
 #[pymethods]
-impl Done {
+impl Awaitable {
+    #[getter]
+    fn __name__(&self) -> &'static str {
+        match &self.0 {
+            Kind::Receiving(_) => "receive",
+            _ => "send",
+        }
+    }
+
+    #[getter]
+    fn __qualname__(&self) -> &'static str {
+        self.__name__()
+    }
+
     fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }
@@ -37,55 +95,23 @@ impl Done {
         slf
     }
 
-    /// Ends without an exception: to the interpreter that is the result None, and costs no StopIteration.
-    fn __next__(&self) -> Option<Py<PyAny>> {
-        None
-    }
-
-    fn send(&self, _value: &Bound<'_, PyAny>) -> PyResult<()> {
-        Err(PyStopIteration::new_err(()))
-    }
-
-    #[pyo3(signature = (kind, value = None, traceback = None))]
-    fn throw(
-        &self,
-        kind: &Bound<'_, PyAny>,
-        value: Option<&Bound<'_, PyAny>>,
-        traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        let _ = traceback;
-        Err(thrown(kind, value))
-    }
-
-    fn close(&self) {}
-}
-
-/// Raises when it is awaited.
-#[pyclass(frozen, module = "ferricorn")]
-pub(crate) struct Failed(PyErr);
-
-impl Failed {
-    pub(crate) fn new(error: PyErr) -> Self {
-        Self(error)
-    }
-}
-
-#[pymethods]
-impl Failed {
-    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-
-    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-
+    /// None ends it without an exception: to the interpreter that is the result None, and costs no StopIteration.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        Err(self.0.clone_ref(py))
+        match &self.0 {
+            Kind::Done => Ok(None),
+            Kind::Failed(error) => Err(error.clone_ref(py)),
+            Kind::Turn(turn) => Ok(turn.swap(false, Ordering::Relaxed).then(|| py.None())),
+            Kind::Receiving(waiting) => waiting.get()?.receive(py),
+            Kind::Sending(waiting) => waiting.get()?.send(py),
+            Kind::Deferred { callable, argument, made } => {
+                let made = make(py, callable, argument.as_ref(), made)?;
+                made.call_method1(py, intern!(py, "send"), (py.None(),)).map(Some)
+            }
+        }
     }
 
-    fn send(&self, py: Python<'_>, _value: &Bound<'_, PyAny>) -> PyResult<()> {
-        Err(self.0.clone_ref(py))
+    fn send(&self, py: Python<'_>, _value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        self.__next__(py)?.ok_or_else(|| PyStopIteration::new_err(()))
     }
 
     #[pyo3(signature = (kind, value = None, traceback = None))]
@@ -94,12 +120,47 @@ impl Failed {
         kind: &Bound<'_, PyAny>,
         value: Option<&Bound<'_, PyAny>>,
         traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        let _ = traceback;
-        Err(thrown(kind, value))
+    ) -> PyResult<Py<PyAny>> {
+        self.stop()?;
+        if let Kind::Deferred { made, .. } = &self.0
+            && let Some(made) = made.get()
+        {
+            return made.call_method1(kind.py(), intern!(kind.py(), "throw"), (kind, value, traceback));
+        }
+        Err(PyErr::from_value(value.filter(|value| !value.is_none()).unwrap_or(kind).clone()))
     }
 
-    fn close(&self) {}
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        if let Kind::Deferred { made, .. } = &self.0
+            && let Some(made) = made.get()
+        {
+            made.call_method0(py, intern!(py, "close"))?;
+        }
+        self.stop()
+    }
+}
+
+/// What the deferred call returned, now that it is awaited.
+fn make<'a>(
+    py: Python<'_>,
+    callable: &Py<PyAny>,
+    argument: Option<&Py<PyAny>>,
+    made: &'a OnceLock<Py<PyAny>>,
+) -> PyResult<&'a Py<PyAny>> {
+    if let Some(made) = made.get() {
+        return Ok(made);
+    }
+    let new = match argument {
+        Some(argument) => callable.call1(py, (argument,))?,
+        None => callable.call0(py)?,
+    };
+    let deferred = new.bind(py).cast::<Awaitable>();
+    if deferred.is_ok_and(|awaitable| matches!(awaitable.get().0, Kind::Deferred { .. })) {
+        return Err(PyRuntimeError::new_err(
+            "awaited on another thread than the one whose event loop serves the request",
+        ));
+    }
+    Ok(made.get_or_init(|| new))
 }
 
 /// Waits for something of an exchange, on futures of its loop.
@@ -116,6 +177,31 @@ impl Waiting {
         Self { server, exchange, wake, future: RefCell::new(None) }
     }
 
+    fn receive(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.stop();
+        let application = self.server.application();
+        if application.is_hasty() {
+            return Ok(Some(py.None()));
+        }
+        let take = |body: &[u8]| {
+            application.charge(body.len());
+            PyBytes::new(py, body).unbind()
+        };
+        match self.server.receive(self.exchange, take) {
+            Poll::Ready(event) => Err(ffi::stop_iteration(event_dict(py, event)?.into_any())),
+            Poll::Pending => self.wait(py),
+        }
+    }
+
+    fn send(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.stop();
+        match self.server.sent(self.exchange) {
+            Poll::Ready(Ok(())) => Ok(None),
+            Poll::Ready(Err(_)) => Err(send::disconnected()),
+            Poll::Pending => self.wait(py),
+        }
+    }
+
     fn wait(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let future = self.server.application().wait(py, self.exchange, self.wake)?;
         self.future.replace(Some(future.clone().unbind()));
@@ -130,60 +216,6 @@ impl Waiting {
     }
 }
 
-/// A `receive`. An event is taken only to be returned at once, so one that is cancelled loses none (CON-08).
-#[pyclass(frozen, module = "ferricorn")]
-pub(crate) struct Receiving(ThreadBound<Waiting>);
-
-impl Receiving {
-    pub(crate) fn new(server: Rc<Server>, exchange: ExchangeId) -> Self {
-        Self(ThreadBound::new(Waiting::new(server, exchange, Wake::Receive)))
-    }
-}
-
-#[pymethods]
-impl Receiving {
-    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-
-    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-
-    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let waiting = self.0.get()?;
-        waiting.stop();
-        if waiting.server.application().is_hasty() {
-            return Ok(Some(py.None()));
-        }
-        match waiting.server.receive(waiting.exchange, |body| PyBytes::new(py, body).unbind()) {
-            Poll::Ready(event) => Err(ffi::stop_iteration(event_dict(py, event)?.into_any())),
-            Poll::Pending => waiting.wait(py),
-        }
-    }
-
-    fn send(&self, py: Python<'_>, _value: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
-        self.__next__(py)
-    }
-
-    #[pyo3(signature = (kind, value = None, traceback = None))]
-    fn throw(
-        &self,
-        kind: &Bound<'_, PyAny>,
-        value: Option<&Bound<'_, PyAny>>,
-        traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        let _ = traceback;
-        self.0.get()?.stop();
-        Err(thrown(kind, value))
-    }
-
-    fn close(&self) -> PyResult<()> {
-        self.0.get()?.stop();
-        Ok(())
-    }
-}
-
 fn event_dict<'py>(py: Python<'py>, event: ReceiveEvent<Py<PyBytes>>) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     match event {
@@ -195,76 +227,4 @@ fn event_dict<'py>(py: Python<'py>, event: ReceiveEvent<Py<PyBytes>>) -> PyResul
         _ => dict.set_item(intern!(py, "type"), intern!(py, "http.disconnect"))?,
     }
     Ok(dict)
-}
-
-/// A `send` whose event is in the buffer, and that has to wait all the same.
-#[pyclass(frozen, module = "ferricorn")]
-pub(crate) struct Sending(ThreadBound<SendingState>);
-
-struct SendingState {
-    waiting: Waiting,
-    /// Whether it has still to give the loop one turn.
-    turn: std::cell::Cell<bool>,
-}
-
-impl Sending {
-    /// Waits until the send buffer has room (CON-05).
-    pub(crate) fn blocked(server: Rc<Server>, exchange: ExchangeId) -> Self {
-        Self::new(server, exchange, false)
-    }
-
-    /// Waits for one turn of the loop.
-    pub(crate) fn one_turn(server: Rc<Server>, exchange: ExchangeId) -> Self {
-        Self::new(server, exchange, true)
-    }
-
-    fn new(server: Rc<Server>, exchange: ExchangeId, turn: bool) -> Self {
-        let waiting = Waiting::new(server, exchange, Wake::Send);
-        Self(ThreadBound::new(SendingState { waiting, turn: std::cell::Cell::new(turn) }))
-    }
-}
-
-#[pymethods]
-impl Sending {
-    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-
-    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
-    }
-
-    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let SendingState { waiting, turn } = self.0.get()?;
-        waiting.stop();
-        if turn.take() {
-            return Ok(Some(py.None()));
-        }
-        match waiting.server.sent(waiting.exchange) {
-            Poll::Ready(Ok(())) => Ok(None),
-            Poll::Ready(Err(_)) => Err(send::disconnected()),
-            Poll::Pending => waiting.wait(py),
-        }
-    }
-
-    fn send(&self, py: Python<'_>, _value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        self.__next__(py)?.ok_or_else(|| PyStopIteration::new_err(()))
-    }
-
-    #[pyo3(signature = (kind, value = None, traceback = None))]
-    fn throw(
-        &self,
-        kind: &Bound<'_, PyAny>,
-        value: Option<&Bound<'_, PyAny>>,
-        traceback: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<()> {
-        let _ = traceback;
-        self.0.get()?.waiting.stop();
-        Err(thrown(kind, value))
-    }
-
-    fn close(&self) -> PyResult<()> {
-        self.0.get()?.waiting.stop();
-        Ok(())
-    }
 }

@@ -9,7 +9,7 @@ use ferricorn_server::Sent;
 use pyo3::prelude::*;
 
 use crate::application::Server;
-use crate::awaitable::{Failed, Receiving, Sending};
+use crate::awaitable::Awaitable;
 use crate::ffi::{Callable, CallableType};
 use crate::send::{self, Event};
 
@@ -57,7 +57,11 @@ impl Callable for Receive {
 
     /// The next event, as an awaitable that passes for a coroutine (APP-12). Nothing is taken before it is awaited.
     fn call<'py>(&self, py: Python<'py>, _: Option<&Bound<'py, PyAny>>) -> PyResult<Py<PyAny>> {
-        Ok(Py::new(py, Receiving::new(Rc::clone(&self.server), self.exchange))?.into_any())
+        Ok(Py::new(py, Awaitable::receiving(Rc::clone(&self.server), self.exchange))?.into_any())
+    }
+
+    fn call_elsewhere<'py>(callable: &Bound<'py, PyAny>, argument: Option<&Bound<'py, PyAny>>) -> PyResult<Py<PyAny>> {
+        Ok(Py::new(callable.py(), Awaitable::deferred(callable, argument))?.into_any())
     }
 }
 
@@ -80,24 +84,34 @@ impl Callable for Send {
         let Some(event) = event.filter(|_| !self.complete.get()) else {
             return Ok(application.done.clone_ref(py).into_any());
         };
-        let waiting = match self.send(event) {
-            Ok(Sent::Blocked) => Sending::blocked(Rc::clone(&self.server), self.exchange),
+        let awaitable = match self.send(event) {
+            Ok(Sent::Complete) => {
+                self.complete.set(true);
+                return Ok(application.done.clone_ref(py).into_any());
+            }
+            Ok(Sent::Short { promised, sent }) => {
+                self.complete.set(true);
+                let problem =
+                    format!("ASGI application sent {sent} of the {promised} bytes that content-length promised");
+                application.failed(py, None, &problem);
+                return Ok(application.done.clone_ref(py).into_any());
+            }
+            Ok(Sent::Blocked) => Awaitable::sending(Rc::clone(&self.server), self.exchange),
             Ok(sent) => {
-                self.complete.set(matches!(sent, Sent::Complete | Sent::Short { .. }));
-                if let Sent::Short { promised, sent } = sent {
-                    let problem = format!("ASGI application sent {sent} of the {promised} bytes that content-length promised");
-                    application.failed(py, None, &problem);
-                }
                 self.satisfied.set(sent == Sent::Satisfied);
                 if !application.is_hasty() {
                     return Ok(application.done.clone_ref(py).into_any());
                 }
-                Sending::one_turn(Rc::clone(&self.server), self.exchange)
+                Awaitable::turn()
             }
             // Raised when awaited, like everything that a coroutine raises (ERR-03).
-            Err(error) => return Ok(Py::new(py, Failed::new(error))?.into_any()),
+            Err(error) => Awaitable::failed(error),
         };
-        Ok(Py::new(py, waiting)?.into_any())
+        Ok(Py::new(py, awaitable)?.into_any())
+    }
+
+    fn call_elsewhere<'py>(callable: &Bound<'py, PyAny>, argument: Option<&Bound<'py, PyAny>>) -> PyResult<Py<PyAny>> {
+        Ok(Py::new(callable.py(), Awaitable::deferred(callable, argument))?.into_any())
     }
 }
 

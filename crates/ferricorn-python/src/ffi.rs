@@ -176,6 +176,9 @@ pub(crate) trait Callable: Sized + 'static {
 
     /// `argument` is there where `ARGUMENTS` is 1.
     fn call<'py>(&self, py: Python<'py>, argument: Option<&Bound<'py, PyAny>>) -> PyResult<Py<PyAny>>;
+
+    /// The same call on another thread than the one that made the object.
+    fn call_elsewhere<'py>(callable: &Bound<'py, PyAny>, argument: Option<&Bound<'py, PyAny>>) -> PyResult<Py<PyAny>>;
 }
 
 /// The Python type of callables around a `T`: made and called without a tuple of arguments, without the collector.
@@ -244,8 +247,9 @@ impl<T: Callable> CallableType<T> {
 }
 
 unsafe extern "C" fn deallocate<T: Callable>(object: *mut ffi::PyObject) {
-    // The references in the value have to be given back at once, not at the next chance.
-    Python::attach(|_| {
+    // The references in the value have to be given back at once, not at the next chance. An interpreter that is being
+    // finalised cannot be attached to: then the value is left to the end of the process.
+    Python::try_attach(|_| {
         // SAFETY: the interpreter calls this once, for an object of our type that nobody refers to any more; the type
         // was counted when the object was made.
         unsafe {
@@ -266,15 +270,15 @@ unsafe extern "C" fn vectorcall<T: Callable>(
     entered(|py| {
         // SAFETY: the interpreter calls this for an object of our type, with as many arguments as it says and a tuple of
         // names or NULL; all of them live through the call.
-        let (value, argument) = unsafe {
+        let (callable, value, argument) = unsafe {
             let count = ffi::PyVectorcall_NARGS(count) as usize;
             if count != T::ARGUMENTS || !(names.is_null() || ffi::PyTuple_GET_SIZE(names) == 0) {
                 return Err(wrong_arguments::<T>());
             }
             let value = &(*callable.cast::<CallableObject<T>>()).value;
-            (value, (count == 1).then(|| Borrowed::from_ptr(py, *arguments)))
+            (Borrowed::from_ptr(py, callable), value, (count == 1).then(|| Borrowed::from_ptr(py, *arguments)))
         };
-        value.get()?.call(py, argument.as_deref())
+        called(&callable, value, argument.as_deref())
     })
 }
 
@@ -285,16 +289,32 @@ unsafe extern "C" fn call_with_tuple<T: Callable>(
 ) -> *mut ffi::PyObject {
     entered(|py| {
         // SAFETY: as in `vectorcall`, with the arguments in a tuple and the names in a dict or NULL.
-        let (value, argument) = unsafe {
+        let (callable, value, argument) = unsafe {
             let count = ffi::PyTuple_GET_SIZE(arguments) as usize;
             if count != T::ARGUMENTS || !(names.is_null() || ffi::PyDict_Size(names) == 0) {
                 return Err(wrong_arguments::<T>());
             }
             let value = &(*callable.cast::<CallableObject<T>>()).value;
-            (value, (count == 1).then(|| Borrowed::from_ptr(py, ffi::PyTuple_GET_ITEM(arguments, 0))))
+            (
+                Borrowed::from_ptr(py, callable),
+                value,
+                (count == 1).then(|| Borrowed::from_ptr(py, ffi::PyTuple_GET_ITEM(arguments, 0))),
+            )
         };
-        value.get()?.call(py, argument.as_deref())
+        called(&callable, value, argument.as_deref())
     })
+}
+
+/// Calls the value where it lives, or says that the caller is elsewhere.
+fn called<'py, T: Callable>(
+    callable: &Bound<'py, PyAny>,
+    value: &ThreadBound<T>,
+    argument: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Py<PyAny>> {
+    match value.get() {
+        Ok(value) => value.call(callable.py(), argument),
+        Err(_) => T::call_elsewhere(callable, argument),
+    }
 }
 
 fn wrong_arguments<T: Callable>() -> PyErr {
@@ -304,7 +324,7 @@ fn wrong_arguments<T: Callable>() -> PyErr {
 
 /// Runs what the interpreter called, and gives it an object, or NULL with an exception set.
 fn entered(body: impl FnOnce(Python<'_>) -> PyResult<Py<PyAny>>) -> *mut ffi::PyObject {
-    Python::attach(|py| {
+    let object = Python::try_attach(|py| {
         let result = catch_unwind(AssertUnwindSafe(|| body(py)));
         match result.unwrap_or_else(|_| Err(PanicException::new_err("the server failed: this is a bug in it"))) {
             Ok(object) => object.into_ptr(),
@@ -313,5 +333,10 @@ fn entered(body: impl FnOnce(Python<'_>) -> PyResult<Py<PyAny>>) -> *mut ffi::Py
                 ptr::null_mut()
             }
         }
+    });
+    object.unwrap_or_else(|| {
+        // SAFETY: the interpreter has called this with its lock held, even if it is being finalised.
+        unsafe { ffi::PyErr_SetString(ffi::PyExc_RuntimeError, c"the interpreter is being finalised".as_ptr()) };
+        ptr::null_mut()
     })
 }

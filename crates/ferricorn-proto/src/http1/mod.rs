@@ -331,6 +331,11 @@ impl<B: AsRef<[u8]>> Connection<B> {
         }
     }
 
+    /// Of a response body that ended before its promised length: (promised, sent) in bytes (HTTP-21).
+    pub fn shortfall(&self) -> Option<(u64, u64)> {
+        self.exchange.shortfall()
+    }
+
     /// The status of the current response, once it has started.
     pub fn response_status(&self) -> Option<u16> {
         self.exchange.status()
