@@ -4,7 +4,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 
 use std::rc::{Rc, Weak};
 
-use asgi::{Application, ExchangeId, HttpScopeRef, Outcome, ResponseStart, Wake};
+use asgi::{Application, ExchangeId, HttpScopeRef, Outcome, Wake};
 use ferricorn_server::{Finished, Worker};
 use pyo3::exceptions::PyBaseExceptionGroup;
 use pyo3::exceptions::asyncio::CancelledError;
@@ -18,7 +18,7 @@ use crate::event_loop::EventLoop;
 use crate::exchange::Exchanges;
 use crate::host::Process;
 use crate::scope::{Memory, Scopes};
-use crate::send::ClientDisconnected;
+use crate::send::{ClientDisconnected, Start};
 use crate::task;
 
 /// After so many answers without a wait, one waits for a turn of the loop: an application that never really waits must
@@ -45,7 +45,7 @@ pub(crate) struct PythonApplication {
     /// What every `send` that need not wait returns.
     pub(crate) done: Py<Awaitable>,
     /// Memory for the head of a response, used again by each.
-    pub(crate) start: RefCell<ResponseStart>,
+    pub(crate) start: RefCell<Start>,
     /// The tasks of calls that wait for something: the event loop itself holds tasks weakly.
     tasks: RefCell<FxHashMap<ExchangeId, Py<PyAny>>>,
     /// The futures that calls of `receive` and `send` wait on.

@@ -119,7 +119,7 @@ impl Send {
     fn send(&self, event: &Bound<'_, PyAny>) -> PyResult<Sent> {
         let start = &self.server.application().start;
         let sent = match send::read(event, start)? {
-            Event::Start => self.server.start(self.exchange, &start.borrow()),
+            Event::Start => self.server.start(self.exchange, &start.borrow().head),
             Event::Other(event) => self.server.send(self.exchange, event),
         };
         match sent {

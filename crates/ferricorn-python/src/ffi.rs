@@ -65,18 +65,27 @@ impl<T> ThreadBound<T> {
     }
 }
 
+/// Whether the interpreter has its lock: free-threaded builds may run without.
+pub(crate) fn has_lock(py: Python<'_>) -> PyResult<bool> {
+    match py.import("sys")?.getattr_opt("_is_gil_enabled")? {
+        Some(enabled) => enabled.call0()?.is_truthy(),
+        None => Ok(true),
+    }
+}
+
+/// How many references to the object there are; exact under the interpreter lock.
+pub(crate) fn reference_count(object: &Bound<'_, impl Sized>) -> ffi::Py_ssize_t {
+    // SAFETY: the object is alive, and the thread attached.
+    unsafe { ffi::Py_REFCNT(object.as_ptr()) }
+}
+
 /// A value that other threads may look at while they hold the interpreter lock.
 pub(crate) struct LockBound<T>(ThreadBound<T>);
 
 impl<T> LockBound<T> {
     /// None where the interpreter runs without its lock, or is not the main one.
     pub(crate) fn new(py: Python<'_>, value: T) -> PyResult<Option<Self>> {
-        let sys = py.import("sys")?;
-        let locked = match sys.getattr_opt("_is_gil_enabled")? {
-            Some(enabled) => enabled.call0()?.is_truthy()?,
-            None => true,
-        };
-        Ok(locked.then(|| Self(ThreadBound::new(value))))
+        Ok(has_lock(py)?.then(|| Self(ThreadBound::new(value))))
     }
 
     /// Looks at the value; `body` must not call into Python, which might give the lock away.

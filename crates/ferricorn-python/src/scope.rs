@@ -1,6 +1,8 @@
-//! The scope as a dict (SCP rows): a copy of a prepared one, with what is this request's own set in it.
+//! The scope as a dict (SCP rows): a copy of the connection's prepared one, in which what the last request had in common
+//! with this one stands already.
 //!
-//! Whatever an application may change is made for each scope; what is shared between scopes is immutable.
+//! Whatever an application may change is made for each scope, or has come back from the last one untouched; what is shared
+//! between scopes is immutable.
 
 use std::cell::RefCell;
 
@@ -10,18 +12,23 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use rustc_hash::FxHashMap;
 
+use crate::ffi;
+
 /// How many header names are kept as finished objects: all that are usual, and no more for who makes names up.
 const NAMES: usize = 512;
+
+/// What nearly every request has.
+const USUAL: Extensions = Extensions { pathsend: true, zerocopysend: true, early_hint: true, trailers: false };
 
 /// Makes scopes.
 pub(crate) struct Scopes {
     template: Py<PyDict>,
     asgi: Py<PyDict>,
     state: Py<PyDict>,
-    /// What nearly every request has, prepared: a copy whose values are set costs less than a new dict.
-    usual_extensions: Extensions,
-    extensions: Py<PyDict>,
-    extension_names: Vec<Py<PyString>>,
+    /// The inner dicts of the last scope, to be used again where nobody has kept or changed them.
+    last: RefCell<Option<Inner>>,
+    /// Whether reference counts say who has an object: not without the interpreter lock.
+    counts_are_exact: bool,
     names: RefCell<FxHashMap<Box<[u8]>, Py<PyBytes>>>,
 }
 
@@ -29,9 +36,24 @@ pub(crate) struct Scopes {
 #[derive(Default)]
 pub(crate) struct Memory {
     headers: Option<Py<PyList>>,
-    path: Option<(Py<PyBytes>, Py<PyString>)>,
-    client: Option<Py<PyAny>>,
-    server: Option<Py<PyAny>>,
+    /// The scope as it stands before what is fresh for each request is set.
+    base: Option<Base>,
+}
+
+/// The connection's prepared scope, and what it says.
+struct Base {
+    dict: Py<PyDict>,
+    raw_path: Py<PyBytes>,
+    query_string: Py<PyBytes>,
+    method: Py<PyString>,
+    http_version: HttpVersion,
+}
+
+/// The dicts in a scope: `asgi` and `extensions`, and those in `extensions`.
+struct Inner {
+    asgi: Py<PyDict>,
+    extensions: Py<PyDict>,
+    payloads: Vec<Py<PyDict>>,
 }
 
 impl Scopes {
@@ -43,31 +65,20 @@ impl Scopes {
         let template = PyDict::new(py);
         template.set_item(intern!(py, "type"), intern!(py, "http"))?;
         template.set_item(intern!(py, "asgi"), py.None())?;
-        template.set_item(intern!(py, "http_version"), "1.1")?;
-        template.set_item(intern!(py, "method"), intern!(py, "GET"))?;
-        template.set_item(intern!(py, "scheme"), intern!(py, "http"))?;
-        for name in ["path", "raw_path"] {
+        template.set_item(intern!(py, "http_version"), HttpVersion::Http11.as_str())?;
+        for name in ["method", "scheme", "path", "raw_path", "query_string", "root_path"] {
             template.set_item(PyString::intern(py, name), py.None())?;
         }
-        template.set_item(intern!(py, "query_string"), PyBytes::new(py, b""))?;
         template.set_item(intern!(py, "root_path"), root_path)?;
         for name in ["headers", "client", "server", "state", "extensions"] {
             template.set_item(PyString::intern(py, name), py.None())?;
-        }
-        let usual_extensions = Extensions { pathsend: true, zerocopysend: true, early_hint: true, trailers: false };
-        let extensions = PyDict::new(py);
-        let extension_names: Vec<_> =
-            extension_names(usual_extensions).map(|name| PyString::intern(py, name).unbind()).collect();
-        for name in &extension_names {
-            extensions.set_item(name, py.None())?;
         }
         Ok(Self {
             template: template.unbind(),
             asgi: asgi.unbind(),
             state,
-            usual_extensions,
-            extensions: extensions.unbind(),
-            extension_names,
+            last: RefCell::new(None),
+            counts_are_exact: ffi::has_lock(py)?,
             names: RefCell::default(),
         })
     }
@@ -79,44 +90,57 @@ impl Scopes {
         scope: &HttpScopeRef<'_>,
         memory: &mut Memory,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let dict = self.template.bind(py).copy()?;
-        dict.set_item(intern!(py, "asgi"), self.asgi.bind(py).copy()?)?;
-        if scope.http_version != HttpVersion::Http11 {
-            dict.set_item(intern!(py, "http_version"), scope.http_version.as_str())?;
-        }
-        if scope.method != "GET" {
-            dict.set_item(intern!(py, "method"), scope.method)?;
-        }
-        let (raw_path, path) = path(py, scope, memory);
-        dict.set_item(intern!(py, "path"), path)?;
-        dict.set_item(intern!(py, "raw_path"), raw_path)?;
-        if !scope.query_string.is_empty() {
-            dict.set_item(intern!(py, "query_string"), PyBytes::new(py, scope.query_string))?;
-        }
+        let base = match &mut memory.base {
+            Some(base) => base,
+            none => none.insert(self.base(py, scope)?),
+        };
+        base.update(py, scope)?;
+        let dict = base.dict.bind(py).copy()?;
         dict.set_item(intern!(py, "headers"), self.headers(py, scope, memory)?)?;
-        let client = memory.client.get_or_insert_with(|| address(py, scope.client));
-        dict.set_item(intern!(py, "client"), client.bind(py))?;
-        let server = memory.server.get_or_insert_with(|| address(py, scope.server));
-        dict.set_item(intern!(py, "server"), server.bind(py))?;
         dict.set_item(intern!(py, "state"), self.state.bind(py).copy()?)?;
-        dict.set_item(intern!(py, "extensions"), self.extensions(py, scope.extensions)?)?;
+        self.set_inner(&dict, scope.extensions)?;
         Ok(dict)
     }
 
-    /// `extensions`, for this request alone, the dicts in it included.
-    fn extensions<'py>(&self, py: Python<'py>, extensions: Extensions) -> PyResult<Bound<'py, PyDict>> {
-        if extensions == self.usual_extensions {
-            let dict = self.extensions.bind(py).copy()?;
-            for name in &self.extension_names {
-                dict.set_item(name, PyDict::new(py))?;
-            }
-            return Ok(dict);
-        }
+    fn base(&self, py: Python<'_>, scope: &HttpScopeRef<'_>) -> PyResult<Base> {
+        let dict = self.template.bind(py).copy()?;
+        dict.set_item(intern!(py, "scheme"), PyString::intern(py, scope.scheme.as_str()))?;
+        dict.set_item(intern!(py, "client"), address(py, scope.client)?)?;
+        dict.set_item(intern!(py, "server"), address(py, scope.server)?)?;
+        let base = Base {
+            dict: dict.unbind(),
+            raw_path: PyBytes::new(py, b"").unbind(),
+            query_string: PyBytes::new(py, b"").unbind(),
+            method: intern!(py, "GET").clone().unbind(),
+            http_version: HttpVersion::Http11,
+        };
+        base.dict.bind(py).set_item(intern!(py, "method"), &base.method)?;
+        base.dict.bind(py).set_item(intern!(py, "query_string"), &base.query_string)?;
+        Ok(base)
+    }
+
+    /// Sets `asgi` and `extensions`, for this request alone, the dicts in them included.
+    fn set_inner(&self, scope: &Bound<'_, PyDict>, extensions: Extensions) -> PyResult<()> {
+        let py = scope.py();
+        let mut last = self.last.borrow_mut();
+        let inner = match &mut *last {
+            Some(inner) if extensions == USUAL && self.counts_are_exact && inner.is_untouched(py, &self.asgi) => inner,
+            _ if extensions == USUAL => last.insert(self.inner(py, extensions)?),
+            _ => &mut self.inner(py, extensions)?,
+        };
+        scope.set_item(intern!(py, "asgi"), &inner.asgi)?;
+        scope.set_item(intern!(py, "extensions"), &inner.extensions)
+    }
+
+    fn inner(&self, py: Python<'_>, extensions: Extensions) -> PyResult<Inner> {
         let dict = PyDict::new(py);
+        let mut payloads = Vec::with_capacity(4);
         for name in extension_names(extensions) {
-            dict.set_item(name, PyDict::new(py))?;
+            let payload = PyDict::new(py);
+            dict.set_item(PyString::intern(py, name), &payload)?;
+            payloads.push(payload.unbind());
         }
-        Ok(dict)
+        Ok(Inner { asgi: self.asgi.bind(py).copy()?.unbind(), extensions: dict.unbind(), payloads })
     }
 
     fn headers<'py>(
@@ -156,23 +180,61 @@ impl Scopes {
     }
 }
 
-/// `raw_path` and `path`: the connection's last ones where they are asked for again.
-fn path<'a>(py: Python<'_>, scope: &HttpScopeRef<'_>, memory: &'a mut Memory) -> (&'a Py<PyBytes>, &'a Py<PyString>) {
-    if memory.path.as_ref().is_none_or(|(raw, _)| raw.as_bytes(py) != scope.raw_path) {
-        memory.path = Some((PyBytes::new(py, scope.raw_path).unbind(), PyString::new(py, &scope.path).unbind()));
+impl Base {
+    /// Makes it say what this request says.
+    fn update(&mut self, py: Python<'_>, scope: &HttpScopeRef<'_>) -> PyResult<()> {
+        let dict = self.dict.bind(py);
+        if self.raw_path.as_bytes(py) != scope.raw_path {
+            self.raw_path = PyBytes::new(py, scope.raw_path).unbind();
+            dict.set_item(intern!(py, "raw_path"), &self.raw_path)?;
+            dict.set_item(intern!(py, "path"), &*scope.path)?;
+        }
+        if self.query_string.as_bytes(py) != scope.query_string {
+            self.query_string = PyBytes::new(py, scope.query_string).unbind();
+            dict.set_item(intern!(py, "query_string"), &self.query_string)?;
+        }
+        if self.method.to_str(py)? != scope.method {
+            self.method = PyString::new(py, scope.method).unbind();
+            dict.set_item(intern!(py, "method"), &self.method)?;
+        }
+        if self.http_version != scope.http_version {
+            self.http_version = scope.http_version;
+            dict.set_item(intern!(py, "http_version"), scope.http_version.as_str())?;
+        }
+        Ok(())
     }
-    let kept = memory.path.as_ref().map(|(raw, path)| (raw, path));
-    kept.expect("it was set where there was none")
+}
+
+impl Inner {
+    /// Whether the scope that had these dicts is gone and has left them as they were, so that nobody can tell them from
+    /// new ones.
+    fn is_untouched(&self, py: Python<'_>, asgi: &Py<PyDict>) -> bool {
+        let (extensions, ours) = (self.extensions.bind(py), self.asgi.bind(py));
+        ffi::reference_count(extensions) == 1
+            && ffi::reference_count(ours) == 1
+            && extensions.len() == self.payloads.len()
+            && extensions.iter().zip(&self.payloads).all(|((_, value), payload)| value.is(payload))
+            && self.payloads.iter().all(|payload| {
+                let payload = payload.bind(py);
+                // Ours, and the outer dict's.
+                payload.is_empty() && ffi::reference_count(payload) == 2
+            })
+            && have_same_items(ours, asgi.bind(py))
+    }
+}
+
+/// Whether both have the same objects under the same keys, in the same order.
+fn have_same_items(one: &Bound<'_, PyDict>, other: &Bound<'_, PyDict>) -> bool {
+    one.len() == other.len() && one.iter().zip(other.iter()).all(|((key, value), (k, v))| key.is(&k) && value.is(&v))
 }
 
 /// An address as `client` and `server` have it: (host, port), (path, None) or None (SCP-13, SCP-14).
-fn address(py: Python<'_>, address: Option<&Address>) -> Py<PyAny> {
-    let object = match address {
-        Some(Address::Ip(address)) => (address.ip().to_string(), address.port()).into_pyobject(py),
-        Some(Address::Unix(path)) => (path, py.None()).into_pyobject(py),
-        None => return py.None(),
-    };
-    object.map_or_else(|_| py.None(), |tuple| tuple.into_any().unbind())
+fn address<'py>(py: Python<'py>, address: Option<&Address>) -> PyResult<Bound<'py, PyAny>> {
+    Ok(match address {
+        Some(Address::Ip(address)) => (address.ip().to_string(), address.port()).into_pyobject(py)?.into_any(),
+        Some(Address::Unix(path)) => (path, py.None()).into_pyobject(py)?.into_any(),
+        None => py.None().into_bound(py),
+    })
 }
 
 fn extension_names(extensions: Extensions) -> impl Iterator<Item = &'static str> {

@@ -22,6 +22,18 @@ create_exception!(
     "Raised from `await send(...)` after the client has gone (HTTP-28)."
 );
 
+/// The head of the last response, and what it was made from.
+#[derive(Default)]
+pub(crate) struct Start {
+    pub(crate) head: ResponseStart,
+    /// The header tuples that `head.headers` was read from, where that was all immutable: an application that sends the
+    /// same objects again, constants as a rule, has them neither checked nor written again.
+    source: Vec<Py<PyAny>>,
+}
+
+/// How many header tuples are kept.
+const SOURCE: usize = 32;
+
 /// An event on its way to the worker.
 pub(crate) enum Event {
     /// `http.response.start`, in the memory that the caller lent.
@@ -65,7 +77,7 @@ impl<'py> Items<'py> {
 ///
 /// # Errors
 /// TypeError, ValueError and KeyError for what is no valid event.
-pub(crate) fn read(event: &Bound<'_, PyAny>, start: &RefCell<ResponseStart>) -> PyResult<Event> {
+pub(crate) fn read(event: &Bound<'_, PyAny>, start: &RefCell<Start>) -> PyResult<Event> {
     let Ok(dict) = event.cast::<PyDict>() else {
         return Err(PyTypeError::new_err(format!("an event is a dict, not {}", type_name(event))));
     };
@@ -107,21 +119,56 @@ fn read_extension(kind: &str, dict: &Bound<'_, PyDict>, items: &Items<'_>) -> Py
     }
 }
 
-fn read_start(items: &Items<'_>, start: &RefCell<ResponseStart>) -> PyResult<()> {
+fn read_start(items: &Items<'_>, start: &RefCell<Start>) -> PyResult<()> {
     let Some(status) = &items.status else {
         return Err(PyKeyError::new_err("'http.response.start' needs 'status'"));
     };
     let status: i64 =
         status.extract().map_err(|_| PyTypeError::new_err(format!("'status' is an int, not {}", type_name(status))))?;
-    // Header iterables may run the application's code, so nothing is borrowed while they do.
-    let mut headers = std::mem::take(&mut start.borrow_mut().headers);
-    headers.clear();
-    let read = read_headers(items, &mut headers).and_then(|()| flag(items.trailers.as_ref()));
+    let repeated = items.headers.as_ref().is_some_and(|headers| start.borrow().was_read_from(headers));
+    if !repeated {
+        read_new_headers(items, start)?;
+    }
     let mut start = start.borrow_mut();
-    start.headers = headers;
-    start.trailers = read?;
-    start.status = u16::try_from(status).unwrap_or_default();
+    start.head.trailers = flag(items.trailers.as_ref())?;
+    start.head.status = u16::try_from(status).unwrap_or_default();
     Ok(())
+}
+
+fn read_new_headers(items: &Items<'_>, start: &RefCell<Start>) -> PyResult<()> {
+    // Header iterables may run the application's code, so nothing is borrowed while they do.
+    let mut headers = std::mem::take(&mut start.borrow_mut().head.headers);
+    let mut source = std::mem::take(&mut start.borrow_mut().source);
+    headers.clear();
+    source.clear();
+    let read = read_headers(items, &mut headers);
+    if let (Ok(()), Some(list)) = (&read, items.headers.as_ref().and_then(|headers| headers.cast::<PyList>().ok()))
+        && list.len() <= SOURCE
+        && list.iter().all(|field| is_immutable(&field))
+    {
+        source.extend(list.iter().map(Bound::unbind));
+    }
+    let mut start = start.borrow_mut();
+    start.head.headers = headers;
+    start.source = source;
+    read
+}
+
+impl Start {
+    fn was_read_from(&self, headers: &Bound<'_, PyAny>) -> bool {
+        headers.cast_exact::<PyList>().is_ok_and(|list| {
+            !self.source.is_empty()
+                && list.len() == self.source.len()
+                && list.iter().zip(&self.source).all(|(field, kept)| field.is(kept))
+        })
+    }
+}
+
+/// Whether this is a tuple of two bytes, and no subclass that could answer differently the next time.
+fn is_immutable(field: &Bound<'_, PyAny>) -> bool {
+    field
+        .cast_exact::<PyTuple>()
+        .is_ok_and(|tuple| tuple.len() == 2 && tuple.iter_borrowed().all(|item| item.cast_exact::<PyBytes>().is_ok()))
 }
 
 fn read_body(py: Python<'_>, items: &Items<'_>) -> PyResult<SendEvent<PyBackedBytes>> {
