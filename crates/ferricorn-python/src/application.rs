@@ -34,6 +34,9 @@ const LINKS: u32 = 16;
 /// The worker of a Python application.
 pub(crate) type Server = Worker<PythonApplication, Process>;
 
+/// A future, and what it waits for.
+type Waiter = (Wake, Py<PyAny>);
+
 /// One Python application on one event loop.
 pub(crate) struct PythonApplication {
     server: OnceCell<Weak<Server>>,
@@ -49,7 +52,7 @@ pub(crate) struct PythonApplication {
     /// The tasks of calls that wait for something: the event loop itself holds tasks weakly.
     tasks: RefCell<FxHashMap<ExchangeId, Py<PyAny>>>,
     /// The futures that calls of `receive` and `send` wait on.
-    waiting: RefCell<FxHashMap<ExchangeId, Vec<(Wake, Py<PyAny>)>>>,
+    waiting: RefCell<FxHashMap<ExchangeId, Vec<Waiter>>>,
     /// Whether the server has cancelled what ran.
     cancelling: Cell<bool>,
     /// Answers without a wait since the loop last ran.

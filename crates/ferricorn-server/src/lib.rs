@@ -20,20 +20,25 @@
 mod access_log;
 mod clock;
 mod connection;
+mod exchanges;
 mod file;
+mod host;
 mod listener;
 mod poller;
 mod scope;
 mod serve;
 mod slab;
 mod socket;
+mod state;
 mod tasks;
 mod worker;
 
 pub use access_log::Access;
+pub use exchanges::Sent;
 pub use ferricorn_proto::Limits;
 pub use ferricorn_proto::http1::Finished;
+pub use host::{Config, Host, Problem, TICK};
 pub use listener::{Bind, Listener};
 pub use serve::{Stop, serve};
 pub use tasks::Tasks;
-pub use worker::{Config, Host, Problem, Sent, TICK, Worker};
+pub use worker::Worker;

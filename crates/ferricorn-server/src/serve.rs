@@ -10,9 +10,10 @@ use std::time::Duration;
 use asgi::AsyncApplication;
 
 use crate::access_log::Access;
+use crate::host::{Config, Host, Problem, TICK};
 use crate::listener::Listener;
 use crate::tasks::Tasks;
-use crate::worker::{Config, Host, Problem, TICK, Worker};
+use crate::worker::Worker;
 
 /// Ends a [`serve`] from any thread: running exchanges finish first.
 #[derive(Clone, Default)]

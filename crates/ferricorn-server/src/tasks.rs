@@ -15,7 +15,9 @@ use asgi::{
 
 use rustc_hash::FxHashMap;
 
-use crate::worker::{Host, Sent, Worker};
+use crate::exchanges::Sent;
+use crate::host::Host;
+use crate::worker::Worker;
 
 type Task = Pin<Box<dyn Future<Output = Result<(), SendError>>>>;
 

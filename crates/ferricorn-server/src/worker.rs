@@ -1,40 +1,23 @@
-//! The worker: every connection of one event loop, and what the application may ask of them.
+//! The worker: every connection of one event loop, driven, and what the application may ask of it.
 //!
-//! All its state is in one cell that is never borrowed while the application runs. What has to be told to the
-//! application or the process is collected under the borrow and told after it.
+//! All its state is in one cell that is never borrowed while the application runs.
 
 use std::cell::RefCell;
-use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
-use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use asgi::{
-    Address, Application, ExchangeId, Extensions, HttpScopeRef, Outcome, ReceiveEvent, ResponseStart, Scheme,
-    SendError, SendEvent, Wake,
-};
-use ferricorn_proto::http1::{self, Finished};
-use ferricorn_proto::{Content, Limits, RequestError, TimeoutKind};
-use mio::Events;
+use asgi::{Application, ExchangeId, HttpScopeRef, Outcome, ReceiveEvent, ResponseStart, Scheme, SendError, SendEvent};
+use ferricorn_proto::http1::Finished;
 
-use crate::access_log::{Access, Pending};
-use crate::clock::Clock;
-use crate::connection::{Connection, Ends, Part, Request, RequestLine, Taken};
-use crate::file;
+use crate::exchanges::Sent;
+use crate::host::{Config, Host, Problem};
 use crate::listener::Listener;
 use crate::poller::{Poller, Readiness};
 use crate::scope::full_path;
-use crate::slab::{Key, Slab};
-use crate::socket::Socket;
-
-/// Above this many unsent bytes `send` makes the application wait; below [`LOW_WATER`] it goes on (CON-05).
-const HIGH_WATER: u64 = 64 * 1024;
-const LOW_WATER: u64 = 16 * 1024;
-
-/// What one read takes at the most.
-const READ_BUFFER: usize = 256 * 1024;
+use crate::slab::Key;
+use crate::state::{Call, State};
 
 /// How many pipelined requests of one connection are handled before the others have their turn.
 const REQUESTS_PER_TURN: usize = 32;
@@ -42,109 +25,11 @@ const REQUESTS_PER_TURN: usize = 32;
 /// How long a finished response may wait for others of its turn, so that they are written together.
 const BATCH_TIME: Duration = Duration::from_millis(1);
 
-/// How long a head that has begun may take once the worker drains.
-const LATE_HEAD: Duration = Duration::from_secs(1);
-
-/// How often [`Worker::tick`] has to be called.
-pub const TICK: Duration = Duration::from_millis(500);
-
 /// Listeners have the tokens from here on; connections have their slot.
 const FIRST_LISTENER: usize = usize::MAX / 2;
 
 /// The token of the waker with which other threads end a wait.
 pub(crate) const WAKER: usize = FIRST_LISTENER - 1;
-
-/// What a worker is told once.
-#[derive(Clone, Default)]
-pub struct Config {
-    /// Bounds and times of its connections.
-    pub limits: Rc<Limits>,
-    /// Where the application is mounted: paths that do not start with it get it put before them (SCP-23).
-    pub root_path: String,
-    /// How many application calls may run at once; requests above it are answered 503. 0: no limit.
-    pub concurrency: usize,
-    /// Whether finished responses are reported to [`Host::accessed`].
-    pub access_log: bool,
-}
-
-/// What the worker tells the process around it. Called with nothing borrowed.
-pub trait Host: 'static {
-    /// [`Worker::poll`] has work although no descriptor is ready: call it soon.
-    fn poll_soon(&self);
-
-    /// Something for the log that is not the application's doing.
-    fn problem(&self, problem: &Problem);
-
-    /// Finished responses, in order.
-    fn accessed(&self, accesses: &[Access]);
-
-    /// Bytes wait for the end of the turn, so that more can go with them. Says whether somebody will call
-    /// [`Worker::flush_put_off`] where the application blocks or computes meanwhile: if not, a streamed part is written
-    /// at once.
-    fn put_off(&self) -> bool {
-        false
-    }
-
-    /// Everything that was put off has been written.
-    fn caught_up(&self) {}
-
-    /// After [`Worker::drain`]: the last connection is closed and the last application call has ended.
-    fn drained(&self);
-}
-
-/// What is worth a line in the log.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Problem {
-    /// A peer sent what the server refuses.
-    Request {
-        /// Who, where it has an address.
-        client: Option<Address>,
-        /// What was wrong.
-        error: RequestError,
-    },
-    /// A peer let a deadline pass.
-    Timeout {
-        /// Who, where it has an address.
-        client: Option<Address>,
-        /// Which deadline.
-        kind: TimeoutKind,
-    },
-    /// Accepting failed, for want of descriptors as a rule; it is tried again at the next tick.
-    Accept(io::Error),
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let who = |client: &Option<Address>| client.as_ref().map_or_else(|| "a client".to_owned(), Address::to_string);
-        match self {
-            Self::Request { client, error } => write!(f, "{}: refused a request: {error}", who(client)),
-            Self::Timeout { client, kind } => write!(f, "{}: {kind}", who(client)),
-            Self::Accept(error) => write!(f, "cannot accept connections: {error}; trying again shortly"),
-        }
-    }
-}
-
-/// What became of an event that was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// It is in the send buffer; more may follow.
-    Open,
-    /// As `Open`, but every byte that content-length promised is there: what follows can only be empty.
-    Satisfied,
-    /// The response is over before its end: its body was said to be complete with fewer bytes than content-length
-    /// promised, and the connection is broken off (HTTP-21).
-    Short {
-        /// What content-length promised, in bytes.
-        promised: u64,
-        /// What came, in bytes.
-        sent: u64,
-    },
-    /// As `Open`, but the send buffer is above its high-water mark: wait for [`Wake::Send`].
-    Blocked,
-    /// The response is complete; what is sent from now on is ignored (HTTP-18).
-    Complete,
-}
 
 /// Serves one application on one event loop, on one thread.
 pub struct Worker<A: Application, H: Host> {
@@ -154,73 +39,13 @@ pub struct Worker<A: Application, H: Host> {
     state: RefCell<State<A>>,
 }
 
-struct State<A: Application> {
-    poller: Poller,
-    events: Option<Events>,
-    listeners: Vec<Listener>,
-    connections: Slab<Connection<A>>,
-    clock: Clock,
-    buffer: Vec<u8>,
-    line: RequestLine,
-    /// Connections to be written to and looked at before the turn ends.
-    queue: Vec<Key>,
-    queued_at: Instant,
-    /// Whether something in the queue has been put off, and somebody steps in when it is not written soon.
-    put_off: bool,
-    /// Whether a turn runs, at whose end the queue is handled.
-    in_turn: bool,
-    /// Listeners that could not accept and are tried again at the next tick.
-    accept_failed: bool,
-    /// Application calls that have not ended.
-    running: usize,
-    /// All application calls that there have been.
-    calls: u64,
-    /// Since when no further request is wanted.
-    draining: Option<Instant>,
-    drained: bool,
-    wakes: Vec<(ExchangeId, Wake)>,
-    problems: Vec<Problem>,
-    accesses: Vec<Access>,
-}
-
-/// A request on its way to the application.
-struct Call<A: Application> {
-    exchange: ExchangeId,
-    request: Request,
-    line: RequestLine,
-    ends: Rc<Ends>,
-    memory: A::ConnectionMemory,
-    extensions: Extensions,
-}
-
 impl<A: Application, H: Host> Worker<A, H> {
     /// A worker that accepts from these listeners as soon as it is polled.
     ///
     /// # Errors
     /// Where the poller cannot be made or a listener not be watched.
     pub fn new(application: A, host: H, config: Config, listeners: Vec<Listener>) -> io::Result<Self> {
-        let clock = Clock::new();
-        let mut state = State {
-            poller: Poller::new()?,
-            events: Some(Poller::events()),
-            listeners,
-            connections: Slab::new(),
-            queued_at: clock.instant(),
-            clock,
-            buffer: vec![0; READ_BUFFER],
-            line: RequestLine::default(),
-            queue: Vec::new(),
-            put_off: false,
-            in_turn: false,
-            accept_failed: false,
-            running: 0,
-            calls: 0,
-            draining: None,
-            drained: false,
-            wakes: Vec::new(),
-            problems: Vec::new(),
-            accesses: Vec::new(),
-        };
+        let mut state = State::new(listeners)?;
         for (index, listener) in state.listeners.iter_mut().enumerate() {
             state.poller.add(listener, FIRST_LISTENER + index)?;
         }
@@ -550,13 +375,7 @@ impl<A: Application, H: Host> Worker<A, H> {
     /// # Errors
     /// [`SendError::Disconnected`] where the client has gone.
     pub fn sent(&self, exchange: ExchangeId) -> Poll<Result<(), SendError>> {
-        let state = &mut *self.state.borrow_mut();
-        let Some(connection) = state.exchange(exchange) else { return Poll::Ready(Err(SendError::Disconnected)) };
-        if connection.http.disconnected() {
-            return Poll::Ready(Err(SendError::Disconnected));
-        }
-        connection.send_waiting = connection.http.transmit().len() > LOW_WATER;
-        if connection.send_waiting { Poll::Pending } else { Poll::Ready(Ok(())) }
+        self.state.borrow_mut().sent(exchange)
     }
 
     /// The application's call has ended: to be said exactly once for each. Says what that meant for the client.
@@ -577,379 +396,4 @@ impl<A: Application, H: Host> Worker<A, H> {
             self.host.poll_soon();
         }
     }
-}
-
-impl<A: Application> State<A> {
-    fn note(&mut self, key: Key, readiness: Readiness) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        connection.quiet = false;
-        if readiness.readable {
-            connection.set_readable();
-        }
-        if readiness.writable {
-            connection.set_writable();
-        }
-        if readiness.read_closed {
-            connection.set_read_closed();
-        }
-        if readiness.broken {
-            connection.set_broken();
-        }
-        let waits_for_input = connection.receive_waiting && (connection.has_input() || connection.http.disconnected());
-        let to_write = !connection.http.transmit().is_empty();
-        if waits_for_input {
-            self.wake_receive(key);
-        }
-        if readiness.broken || readiness.read_closed || to_write {
-            self.enqueue(key);
-        }
-    }
-
-    fn wake_receive(&mut self, key: Key) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        if std::mem::take(&mut connection.receive_waiting) {
-            self.wakes.push((exchange_id(key, connection.sequence), Wake::Receive));
-        }
-    }
-
-    fn wake_send(&mut self, key: Key) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        if std::mem::take(&mut connection.send_waiting) {
-            self.wakes.push((exchange_id(key, connection.sequence), Wake::Send));
-        }
-    }
-
-    /// Accepts whatever waits: the backlog bounds it.
-    fn accept(&mut self, index: usize, config: &Config) {
-        while let Some(listener) = self.listeners.get(index) {
-            match listener.accept() {
-                Ok((socket, client, server)) => self.open(socket, Ends { client, server }, config),
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return,
-                    // The client went before it was accepted.
-                    io::ErrorKind::ConnectionAborted | io::ErrorKind::InvalidInput | io::ErrorKind::Interrupted => {}
-                    _ => {
-                        self.problems.push(Problem::Accept(error));
-                        self.accept_failed = true;
-                        return;
-                    }
-                },
-            }
-        }
-    }
-
-    fn open(&mut self, mut socket: Socket, ends: Ends, config: &Config) {
-        let key = self.connections.next_key();
-        match self.poller.add(&mut socket, key.slot as usize) {
-            Ok(()) => {
-                let http = http1::Connection::new(Rc::clone(&config.limits), self.clock.instant());
-                self.connections.insert(Connection::new(socket, http, ends));
-            }
-            Err(error) => self.problems.push(Problem::Accept(error)),
-        }
-    }
-
-    /// Takes the socket for readable, whatever the poller has told.
-    fn look_again(&mut self, key: Key) {
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.set_readable();
-        }
-    }
-
-    fn drain(&mut self, key: Key) {
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.http.drain(&self.clock.now());
-        }
-        self.enqueue(key);
-    }
-
-    fn close_listeners(&mut self) {
-        for mut listener in self.listeners.drain(..) {
-            self.poller.remove(&mut listener);
-        }
-    }
-
-    /// The next request of this connection that the application is to be called with.
-    fn next_call(&mut self, key: Key, config: &Config) -> Option<Call<A>> {
-        let connection = self.connections.get_mut(key)?;
-        if connection.http.exchange_is_open() {
-            return None;
-        }
-        let now = self.clock.now();
-        match connection.take_request(&mut self.buffer, &mut self.line, &now) {
-            Taken::Request(request) => {
-                connection.sequence = connection.sequence.wrapping_add(1);
-                connection.body_given = false;
-                connection.running = true;
-                connection.quiet = false;
-                if config.access_log {
-                    let (method, target) = (self.line.method().to_owned(), self.line.target());
-                    connection.log = Some(Pending { method, target, http_version: request.version });
-                }
-                if config.concurrency != 0 && self.running >= config.concurrency {
-                    connection.http.refuse(503, &now);
-                    self.complete(key);
-                    return None;
-                }
-                self.running += 1;
-                self.calls += 1;
-                Some(Call {
-                    exchange: exchange_id(key, connection.sequence),
-                    request,
-                    line: std::mem::take(&mut self.line),
-                    ends: Rc::clone(&connection.ends),
-                    memory: std::mem::take(&mut connection.memory),
-                    extensions: connection.http.extensions(),
-                })
-            }
-            Taken::Refused(error) => {
-                self.problems.push(Problem::Request { client: connection.ends.client.clone(), error });
-                self.enqueue(key);
-                None
-            }
-            Taken::Nothing => {
-                if connection.is_over(&now) || connection.has_input() {
-                    self.enqueue(key);
-                }
-                None
-            }
-        }
-    }
-
-    /// The connection of an exchange that runs, or whose response has just been completed.
-    fn exchange(&mut self, exchange: ExchangeId) -> Option<&mut Connection<A>> {
-        let connection = self.connections.get_mut(key_of(exchange))?;
-        (connection.sequence == exchange.sequence).then_some(connection)
-    }
-
-    fn receive<T>(&mut self, exchange: ExchangeId, take: impl FnOnce(&[u8]) -> T) -> Poll<ReceiveEvent<T>> {
-        let key = key_of(exchange);
-        let Some(connection) = self.connections.get_mut(key) else { return Poll::Ready(ReceiveEvent::Disconnect) };
-        if connection.sequence != exchange.sequence {
-            return Poll::Ready(ReceiveEvent::Disconnect);
-        }
-        if !connection.body_given {
-            if connection.http.request_complete() {
-                connection.body_given = true;
-                if connection.http.disconnected() {
-                    self.enqueue(key);
-                }
-                return Poll::Ready(ReceiveEvent::Request { body: take(&[]), more_body: false });
-            }
-            if connection.http.exchange_is_open() {
-                let now = self.clock.now();
-                connection.http.want_body(&now);
-                connection.write(&now);
-                match connection.take_body(&mut self.buffer, &now, take) {
-                    Part::Data { body, end } => {
-                        connection.body_given = end;
-                        return Poll::Ready(ReceiveEvent::Request { body, more_body: !end });
-                    }
-                    Part::Refused(error) => {
-                        self.problems.push(Problem::Request { client: connection.ends.client.clone(), error });
-                        self.enqueue(key);
-                        return Poll::Ready(ReceiveEvent::Disconnect);
-                    }
-                    Part::Nothing => {}
-                }
-            }
-        }
-        if connection.http.disconnected() || !connection.http.exchange_is_open() {
-            self.enqueue(key);
-            return Poll::Ready(ReceiveEvent::Disconnect);
-        }
-        connection.receive_waiting = true;
-        if connection.has_input() {
-            self.enqueue(key);
-        }
-        Poll::Pending
-    }
-
-    fn start(&mut self, exchange: ExchangeId, start: &ResponseStart) -> Result<Sent, SendError> {
-        let Some(connection) = self.connections.get_mut(key_of(exchange)) else { return Err(SendError::Disconnected) };
-        if connection.sequence != exchange.sequence {
-            return Ok(Sent::Complete);
-        }
-        connection.http.start(start)?;
-        Ok(Sent::Open)
-    }
-
-    fn send(&mut self, exchange: ExchangeId, event: SendEvent<A::Body>) -> Result<Sent, SendError> {
-        if let SendEvent::ResponseStart(start) = event {
-            return self.start(exchange, &start);
-        }
-        let last = is_last(&event);
-        let key = key_of(exchange);
-        let Some(connection) = self.connections.get_mut(key) else { return Err(SendError::Disconnected) };
-        if connection.sequence != exchange.sequence {
-            return Ok(Sent::Complete);
-        }
-        let http = &mut connection.http;
-        let now = self.clock.now();
-        match event {
-            SendEvent::ResponseBody { body, more_body } => http.body(Content::Bytes(body), more_body, &now)?,
-            SendEvent::ResponsePathsend { path } => {
-                let (file, count) = file::whole(&path)?;
-                http.pathsend(file, count, &now)?;
-            }
-            SendEvent::ResponseZerocopysend { file, offset, count, more_body } => {
-                http.body(file::part(file, offset, count)?, more_body, &now)?;
-            }
-            SendEvent::ResponseTrailers { headers, more_trailers } => http.trailers(&headers, more_trailers, &now)?,
-            SendEvent::ResponseEarlyHint { links } => http.early_hint(&links)?,
-            _ => return Ok(Sent::Open),
-        }
-        if !http.exchange_is_open() && !http.disconnected() {
-            let sent = match http.shortfall() {
-                Some((promised, sent)) => Sent::Short { promised, sent },
-                None if last => Sent::Complete,
-                None => Sent::Satisfied,
-            };
-            self.complete(key);
-            return Ok(sent);
-        }
-        if connection.http.transmit().len() > HIGH_WATER {
-            connection.write(&now);
-        }
-        let blocked = connection.http.transmit().len() > HIGH_WATER;
-        let over = connection.is_over(&now);
-        self.enqueue(key);
-        match (over, blocked) {
-            (true, _) => Err(SendError::Disconnected),
-            (false, true) => Ok(Sent::Blocked),
-            (false, false) => Ok(Sent::Open),
-        }
-    }
-
-    /// Where nobody steps in for it: a streamed part reaches the client even when the application computes or blocks from
-    /// here on.
-    fn write_streamed(&mut self, exchange: ExchangeId) {
-        let now = self.clock.now();
-        if let Some(connection) = self.connections.get_mut(key_of(exchange))
-            && connection.http.exchange_is_open()
-        {
-            connection.write(&now);
-        }
-    }
-
-    /// The response of the connection's exchange is complete: it is logged, and written at the end of the turn.
-    fn complete(&mut self, key: Key) {
-        self.wake_receive(key);
-        if let Some(connection) = self.connections.get_mut(key)
-            && let Some(pending) = connection.log.take()
-        {
-            let status = connection.http.response_status().unwrap_or_default();
-            self.accesses.push(pending.finished(connection.ends.client.clone(), status));
-        }
-        self.enqueue(key);
-    }
-
-    fn finish(&mut self, exchange: ExchangeId, outcome: Outcome) -> Finished {
-        self.running -= 1;
-        let key = key_of(exchange);
-        let now = self.clock.now();
-        let Some(connection) = self.connections.get_mut(key) else { return Finished::Disconnected };
-        if connection.sequence != exchange.sequence {
-            return Finished::Complete;
-        }
-        connection.running = false;
-        if connection.http.shortfall().is_some() {
-            return Finished::Complete;
-        }
-        let finished = connection.http.finish(outcome, &now);
-        match finished {
-            Finished::Complete => {}
-            Finished::Disconnected => self.enqueue(key),
-            _ => self.complete(key),
-        }
-        finished
-    }
-
-    fn check_deadlines(&mut self) {
-        let is_late = self.draining.is_some_and(|since| self.clock.instant() >= since + LATE_HEAD);
-        for key in self.connections.keys() {
-            let now = self.clock.now();
-            let Some(connection) = self.connections.get_mut(key) else { continue };
-            let due = connection.http.next_timeout().is_some_and(|deadline| deadline <= now.instant);
-            if due {
-                let passed = connection.http.handle_timeout(&now);
-                // That an idle connection is closed is no news.
-                if let Some(kind) = passed.filter(|kind| !matches!(kind, TimeoutKind::KeepAlive | TimeoutKind::Linger))
-                {
-                    self.problems.push(Problem::Timeout { client: connection.ends.client.clone(), kind });
-                }
-                self.wakes.extend(wakes(key, connection));
-                self.enqueue(key);
-            } else if is_late && !connection.http.exchange_is_open() && connection.http.transmit().is_empty() {
-                self.remove(key);
-            } else if std::mem::replace(&mut connection.quiet, true) && connection.http.is_idle() {
-                connection.release_memory();
-            }
-        }
-    }
-
-    fn enqueue(&mut self, key: Key) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        if !std::mem::replace(&mut connection.queued, true) {
-            if self.queue.is_empty() && self.in_turn {
-                self.queued_at = Instant::now();
-            }
-            self.queue.push(key);
-        }
-    }
-
-    /// Whether something waits for the end of a turn while none runs.
-    fn has_unscheduled(&self) -> bool {
-        !self.in_turn && !(self.queue.is_empty() && self.wakes.is_empty() && self.accesses.is_empty())
-    }
-
-    /// Writes to every connection in the queue, and wakes who waited for room.
-    fn flush(&mut self) {
-        self.put_off = false;
-        for index in 0..self.queue.len() {
-            let key = self.queue[index];
-            let Some(connection) = self.connections.get_mut(key) else { continue };
-            connection.write(&self.clock.now());
-            let room = connection.send_waiting
-                && (connection.http.transmit().len() <= LOW_WATER || connection.http.disconnected());
-            if room {
-                self.wake_send(key);
-            }
-        }
-    }
-
-    fn remove(&mut self, key: Key) {
-        let Some(mut connection) = self.connections.remove(key) else { return };
-        self.poller.remove(connection.socket());
-        self.wakes.extend(wakes(key, &mut connection));
-    }
-}
-
-/// Whether the application has nothing to say after this event.
-fn is_last<B>(event: &SendEvent<B>) -> bool {
-    match event {
-        SendEvent::ResponseBody { more_body, .. } | SendEvent::ResponseZerocopysend { more_body, .. } => !more_body,
-        SendEvent::ResponseTrailers { more_trailers, .. } => !more_trailers,
-        SendEvent::ResponsePathsend { .. } => true,
-        _ => false,
-    }
-}
-
-/// Whoever waits for something of this connection, to be told that it may have changed.
-fn wakes<A: Application>(
-    key: Key,
-    connection: &mut Connection<A>,
-) -> impl Iterator<Item = (ExchangeId, Wake)> + use<A> {
-    let exchange = exchange_id(key, connection.sequence);
-    let receive = std::mem::take(&mut connection.receive_waiting).then_some((exchange, Wake::Receive));
-    let send = std::mem::take(&mut connection.send_waiting).then_some((exchange, Wake::Send));
-    receive.into_iter().chain(send)
-}
-
-const fn exchange_id(key: Key, sequence: u32) -> ExchangeId {
-    ExchangeId { slot: key.slot, generation: key.generation, sequence }
-}
-
-const fn key_of(exchange: ExchangeId) -> Key {
-    Key { slot: exchange.slot, generation: exchange.generation }
 }

@@ -1,0 +1,208 @@
+//! What an application asks of its exchange, as changes of the worker's state. It calls nobody back.
+
+use std::task::Poll;
+
+use asgi::{Application, ExchangeId, Outcome, ReceiveEvent, ResponseStart, SendError, SendEvent};
+use ferricorn_proto::Content;
+use ferricorn_proto::http1::Finished;
+
+use crate::connection::{Connection, Part};
+use crate::file;
+use crate::host::Problem;
+use crate::slab::Key;
+use crate::state::{LOW_WATER, State, key_of};
+
+/// Above this many unsent bytes `send` makes the application wait (CON-05).
+const HIGH_WATER: u64 = 64 * 1024;
+
+/// What became of an event that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It is in the send buffer; more may follow.
+    Open,
+    /// As `Open`, but every byte that content-length promised is there: what follows can only be empty.
+    Satisfied,
+    /// The response is over before its end: its body was said to be complete with fewer bytes than content-length
+    /// promised, and the connection is broken off (HTTP-21).
+    Short {
+        /// What content-length promised, in bytes.
+        promised: u64,
+        /// What came, in bytes.
+        sent: u64,
+    },
+    /// As `Open`, but the send buffer is above its high-water mark: wait for [`Wake::Send`].
+    Blocked,
+    /// The response is complete; what is sent from now on is ignored (HTTP-18).
+    Complete,
+}
+
+impl<A: Application> State<A> {
+    /// The connection of an exchange that runs, or whose response has just been completed.
+    pub(crate) fn exchange(&mut self, exchange: ExchangeId) -> Option<&mut Connection<A>> {
+        let connection = self.connections.get_mut(key_of(exchange))?;
+        (connection.sequence == exchange.sequence).then_some(connection)
+    }
+
+    pub(crate) fn receive<T>(&mut self, exchange: ExchangeId, take: impl FnOnce(&[u8]) -> T) -> Poll<ReceiveEvent<T>> {
+        let key = key_of(exchange);
+        let Some(connection) = self.connections.get_mut(key) else { return Poll::Ready(ReceiveEvent::Disconnect) };
+        if connection.sequence != exchange.sequence {
+            return Poll::Ready(ReceiveEvent::Disconnect);
+        }
+        if !connection.body_given {
+            if connection.http.request_complete() {
+                connection.body_given = true;
+                if connection.http.disconnected() {
+                    self.enqueue(key);
+                }
+                return Poll::Ready(ReceiveEvent::Request { body: take(&[]), more_body: false });
+            }
+            if connection.http.exchange_is_open() {
+                let now = self.clock.now();
+                connection.http.want_body(&now);
+                match connection.take_body(&mut self.buffer, &now, take) {
+                    Part::Data { body, end } => {
+                        connection.body_given = end;
+                        return Poll::Ready(ReceiveEvent::Request { body, more_body: !end });
+                    }
+                    Part::Refused(error) => {
+                        self.problems.push(Problem::Request { client: connection.ends.client.clone(), error });
+                        self.enqueue(key);
+                        return Poll::Ready(ReceiveEvent::Disconnect);
+                    }
+                    Part::Nothing => {}
+                }
+            }
+        }
+        if connection.http.disconnected() || !connection.http.exchange_is_open() {
+            self.enqueue(key);
+            return Poll::Ready(ReceiveEvent::Disconnect);
+        }
+        connection.receive_waiting = true;
+        // What the client may wait for before it goes on, a 100 Continue among it, is not kept from it.
+        if connection.has_input() || !connection.http.transmit().is_empty() {
+            self.enqueue(key);
+        }
+        Poll::Pending
+    }
+
+    /// Whether an exchange that was blocked is so no more.
+    pub(crate) fn sent(&mut self, exchange: ExchangeId) -> Poll<Result<(), SendError>> {
+        let Some(connection) = self.exchange(exchange) else { return Poll::Ready(Err(SendError::Disconnected)) };
+        if connection.http.disconnected() {
+            return Poll::Ready(Err(SendError::Disconnected));
+        }
+        connection.send_waiting = connection.http.transmit().len() > LOW_WATER;
+        if connection.send_waiting { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+
+    pub(crate) fn start(&mut self, exchange: ExchangeId, start: &ResponseStart) -> Result<Sent, SendError> {
+        let Some(connection) = self.connections.get_mut(key_of(exchange)) else { return Err(SendError::Disconnected) };
+        if connection.sequence != exchange.sequence {
+            return Ok(Sent::Complete);
+        }
+        connection.http.start(start)?;
+        Ok(Sent::Open)
+    }
+
+    pub(crate) fn send(&mut self, exchange: ExchangeId, event: SendEvent<A::Body>) -> Result<Sent, SendError> {
+        if let SendEvent::ResponseStart(start) = event {
+            return self.start(exchange, &start);
+        }
+        let last = is_last(&event);
+        let key = key_of(exchange);
+        let Some(connection) = self.connections.get_mut(key) else { return Err(SendError::Disconnected) };
+        if connection.sequence != exchange.sequence {
+            return Ok(Sent::Complete);
+        }
+        let http = &mut connection.http;
+        let now = self.clock.now();
+        match event {
+            SendEvent::ResponseBody { body, more_body } => http.body(Content::Bytes(body), more_body, &now)?,
+            SendEvent::ResponsePathsend { path } => {
+                let (file, count) = file::whole(&path)?;
+                http.pathsend(file, count, &now)?;
+            }
+            SendEvent::ResponseZerocopysend { file, offset, count, more_body } => {
+                http.body(file::part(file, offset, count)?, more_body, &now)?;
+            }
+            SendEvent::ResponseTrailers { headers, more_trailers } => http.trailers(&headers, more_trailers, &now)?,
+            SendEvent::ResponseEarlyHint { links } => http.early_hint(&links)?,
+            _ => return Ok(Sent::Open),
+        }
+        if !http.exchange_is_open() && !http.disconnected() {
+            let sent = match http.shortfall() {
+                Some((promised, sent)) => Sent::Short { promised, sent },
+                None if last => Sent::Complete,
+                None => Sent::Satisfied,
+            };
+            self.complete(key);
+            return Ok(sent);
+        }
+        if connection.http.transmit().len() > HIGH_WATER {
+            connection.write(&now);
+        }
+        let blocked = connection.http.transmit().len() > HIGH_WATER;
+        let over = connection.is_over(&now);
+        self.enqueue(key);
+        match (over, blocked) {
+            (true, _) => Err(SendError::Disconnected),
+            (false, true) => Ok(Sent::Blocked),
+            (false, false) => Ok(Sent::Open),
+        }
+    }
+
+    /// Where nobody steps in for it: a streamed part reaches the client even when the application computes or blocks from
+    /// here on.
+    pub(crate) fn write_streamed(&mut self, exchange: ExchangeId) {
+        let now = self.clock.now();
+        if let Some(connection) = self.connections.get_mut(key_of(exchange))
+            && connection.http.exchange_is_open()
+        {
+            connection.write(&now);
+        }
+    }
+
+    /// The response of the connection's exchange is complete: it is logged, and written at the end of the turn.
+    pub(crate) fn complete(&mut self, key: Key) {
+        self.wake_receive(key);
+        if let Some(connection) = self.connections.get_mut(key)
+            && let Some(pending) = connection.log.take()
+        {
+            let status = connection.http.response_status().unwrap_or_default();
+            self.accesses.push(pending.finished(connection.ends.client.clone(), status));
+        }
+        self.enqueue(key);
+    }
+
+    pub(crate) fn finish(&mut self, exchange: ExchangeId, outcome: Outcome) -> Finished {
+        self.running -= 1;
+        let key = key_of(exchange);
+        let now = self.clock.now();
+        let Some(connection) = self.connections.get_mut(key) else { return Finished::Disconnected };
+        if connection.sequence != exchange.sequence {
+            return Finished::Complete;
+        }
+        connection.running = false;
+        if connection.http.shortfall().is_some() {
+            return Finished::Complete;
+        }
+        let finished = connection.http.finish(outcome, &now);
+        match finished {
+            Finished::Complete => {}
+            Finished::Disconnected => self.enqueue(key),
+            _ => self.complete(key),
+        }
+        finished
+    }
+}
+
+/// Whether the application has nothing to say after this event.
+fn is_last<B>(event: &SendEvent<B>) -> bool {
+    match event {
+        SendEvent::ResponseBody { more_body, .. } | SendEvent::ResponseZerocopysend { more_body, .. } => !more_body,
+        SendEvent::ResponseTrailers { more_trailers, .. } => !more_trailers,
+        SendEvent::ResponsePathsend { .. } => true,
+        _ => false,
+    }
+}

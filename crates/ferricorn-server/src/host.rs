@@ -1,0 +1,85 @@
+//! What a worker is told by the process around it, and what it tells that process.
+
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use asgi::Address;
+use ferricorn_proto::{Limits, RequestError, TimeoutKind};
+
+use crate::access_log::Access;
+
+/// How often [`Worker::tick`] has to be called.
+pub const TICK: Duration = Duration::from_millis(500);
+
+/// What a worker is told once.
+#[derive(Clone, Default)]
+pub struct Config {
+    /// Bounds and times of its connections.
+    pub limits: Rc<Limits>,
+    /// Where the application is mounted: paths that do not start with it get it put before them (SCP-23).
+    pub root_path: String,
+    /// How many application calls may run at once; requests above it are answered 503. 0: no limit.
+    pub concurrency: usize,
+    /// Whether finished responses are reported to [`Host::accessed`].
+    pub access_log: bool,
+}
+
+/// What the worker tells the process around it. Called with nothing borrowed.
+pub trait Host: 'static {
+    /// [`Worker::poll`] has work although no descriptor is ready: call it soon.
+    fn poll_soon(&self);
+
+    /// Something for the log that is not the application's doing.
+    fn problem(&self, problem: &Problem);
+
+    /// Finished responses, in order.
+    fn accessed(&self, accesses: &[Access]);
+
+    /// Bytes wait for the end of the turn, so that more can go with them. Says whether somebody will call
+    /// [`Worker::flush_put_off`] where the application blocks or computes meanwhile: if not, a streamed part is written
+    /// at once.
+    fn put_off(&self) -> bool {
+        false
+    }
+
+    /// Everything that was put off has been written.
+    fn caught_up(&self) {}
+
+    /// After [`Worker::drain`]: the last connection is closed and the last application call has ended.
+    fn drained(&self);
+}
+
+/// What is worth a line in the log.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Problem {
+    /// A peer sent what the server refuses.
+    Request {
+        /// Who, where it has an address.
+        client: Option<Address>,
+        /// What was wrong.
+        error: RequestError,
+    },
+    /// A peer let a deadline pass.
+    Timeout {
+        /// Who, where it has an address.
+        client: Option<Address>,
+        /// Which deadline.
+        kind: TimeoutKind,
+    },
+    /// Accepting failed, for want of descriptors as a rule; it is tried again at the next tick.
+    Accept(io::Error),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = |client: &Option<Address>| client.as_ref().map_or_else(|| "a client".to_owned(), Address::to_string);
+        match self {
+            Self::Request { client, error } => write!(f, "{}: refused a request: {error}", who(client)),
+            Self::Timeout { client, kind } => write!(f, "{}: {kind}", who(client)),
+            Self::Accept(error) => write!(f, "cannot accept connections: {error}; trying again shortly"),
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! The worker's state: its connections, and what is to be done for them. It calls nobody back: what has to be told to the
+//! application or the process is collected here, and told when no borrow is held.
+
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use asgi::{Application, ExchangeId, Extensions, Wake};
+use ferricorn_proto::TimeoutKind;
+use ferricorn_proto::http1;
+use mio::Events;
+
+use crate::access_log::{Access, Pending};
+use crate::clock::Clock;
+use crate::connection::{Connection, Ends, Request, RequestLine, Taken};
+use crate::host::{Config, Problem};
+use crate::listener::Listener;
+use crate::poller::{Poller, Readiness};
+use crate::slab::{Key, Slab};
+use crate::socket::Socket;
+
+/// Below this many unsent bytes an application that waits in `send` goes on (CON-05).
+pub(crate) const LOW_WATER: u64 = 16 * 1024;
+
+/// What one read takes at the most.
+const READ_BUFFER: usize = 256 * 1024;
+
+/// How long a head that has begun may take once the worker drains.
+const LATE_HEAD: Duration = Duration::from_secs(1);
+
+pub(crate) struct State<A: Application> {
+    pub(crate) poller: Poller,
+    pub(crate) events: Option<Events>,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) connections: Slab<Connection<A>>,
+    pub(crate) clock: Clock,
+    pub(crate) buffer: Vec<u8>,
+    pub(crate) line: RequestLine,
+    /// Connections to be written to and looked at before the turn ends.
+    pub(crate) queue: Vec<Key>,
+    pub(crate) queued_at: Instant,
+    /// Whether something in the queue has been put off, and somebody steps in when it is not written soon.
+    pub(crate) put_off: bool,
+    /// Whether a turn runs, at whose end the queue is handled.
+    pub(crate) in_turn: bool,
+    /// Listeners that could not accept and are tried again at the next tick.
+    pub(crate) accept_failed: bool,
+    /// Application calls that have not ended.
+    pub(crate) running: usize,
+    /// All application calls that there have been.
+    pub(crate) calls: u64,
+    /// Since when no further request is wanted.
+    pub(crate) draining: Option<Instant>,
+    pub(crate) drained: bool,
+    pub(crate) wakes: Vec<(ExchangeId, Wake)>,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) accesses: Vec<Access>,
+}
+
+/// A request on its way to the application.
+pub(crate) struct Call<A: Application> {
+    pub(crate) exchange: ExchangeId,
+    pub(crate) request: Request,
+    pub(crate) line: RequestLine,
+    pub(crate) ends: Rc<Ends>,
+    pub(crate) memory: A::ConnectionMemory,
+    pub(crate) extensions: Extensions,
+}
+
+impl<A: Application> State<A> {
+    pub(crate) fn new(listeners: Vec<Listener>) -> io::Result<Self> {
+        let clock = Clock::new();
+        Ok(Self {
+            poller: Poller::new()?,
+            events: Some(Poller::events()),
+            listeners,
+            connections: Slab::new(),
+            queued_at: clock.instant(),
+            clock,
+            buffer: vec![0; READ_BUFFER],
+            line: RequestLine::default(),
+            queue: Vec::new(),
+            put_off: false,
+            in_turn: false,
+            accept_failed: false,
+            running: 0,
+            calls: 0,
+            draining: None,
+            drained: false,
+            wakes: Vec::new(),
+            problems: Vec::new(),
+            accesses: Vec::new(),
+        })
+    }
+
+    /// Takes down what the poller told of a connection.
+    pub(crate) fn note(&mut self, key: Key, readiness: Readiness) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.quiet = false;
+        if readiness.readable {
+            connection.set_readable();
+        }
+        if readiness.writable {
+            connection.set_writable();
+        }
+        if readiness.read_closed {
+            connection.set_read_closed();
+        }
+        if readiness.broken {
+            connection.set_broken();
+        }
+        let waits_for_input = connection.receive_waiting && (connection.has_input() || connection.http.disconnected());
+        let to_write = !connection.http.transmit().is_empty();
+        if waits_for_input {
+            self.wake_receive(key);
+        }
+        if readiness.broken || readiness.read_closed || to_write {
+            self.enqueue(key);
+        }
+    }
+
+    pub(crate) fn wake_receive(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if std::mem::take(&mut connection.receive_waiting) {
+            self.wakes.push((exchange_id(key, connection.sequence), Wake::Receive));
+        }
+    }
+
+    pub(crate) fn wake_send(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if std::mem::take(&mut connection.send_waiting) {
+            self.wakes.push((exchange_id(key, connection.sequence), Wake::Send));
+        }
+    }
+
+    /// Accepts whatever waits: the backlog bounds it.
+    pub(crate) fn accept(&mut self, index: usize, config: &Config) {
+        while let Some(listener) = self.listeners.get(index) {
+            match listener.accept() {
+                Ok((socket, client, server)) => self.open(socket, Ends { client, server }, config),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return,
+                    // The client went before it was accepted.
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::InvalidInput | io::ErrorKind::Interrupted => {}
+                    _ => {
+                        self.problems.push(Problem::Accept(error));
+                        self.accept_failed = true;
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    pub(crate) fn open(&mut self, mut socket: Socket, ends: Ends, config: &Config) {
+        let key = self.connections.next_key();
+        match self.poller.add(&mut socket, key.slot as usize) {
+            Ok(()) => {
+                let http = http1::Connection::new(Rc::clone(&config.limits), self.clock.instant());
+                self.connections.insert(Connection::new(socket, http, ends));
+            }
+            Err(error) => self.problems.push(Problem::Accept(error)),
+        }
+    }
+
+    /// Takes the socket for readable, whatever the poller has told.
+    pub(crate) fn look_again(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.set_readable();
+        }
+    }
+
+    pub(crate) fn drain(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.http.drain(&self.clock.now());
+        }
+        self.enqueue(key);
+    }
+
+    pub(crate) fn close_listeners(&mut self) {
+        for mut listener in self.listeners.drain(..) {
+            self.poller.remove(&mut listener);
+        }
+    }
+
+    /// The next request of this connection that the application is to be called with.
+    pub(crate) fn next_call(&mut self, key: Key, config: &Config) -> Option<Call<A>> {
+        let connection = self.connections.get_mut(key)?;
+        if connection.http.exchange_is_open() {
+            return None;
+        }
+        let now = self.clock.now();
+        match connection.take_request(&mut self.buffer, &mut self.line, &now) {
+            Taken::Request(request) => {
+                connection.sequence = connection.sequence.wrapping_add(1);
+                connection.body_given = false;
+                connection.running = true;
+                connection.quiet = false;
+                if config.access_log {
+                    let (method, target) = (self.line.method().to_owned(), self.line.target());
+                    connection.log = Some(Pending { method, target, http_version: request.version });
+                }
+                if config.concurrency != 0 && self.running >= config.concurrency {
+                    connection.http.refuse(503, &now);
+                    self.complete(key);
+                    return None;
+                }
+                self.running += 1;
+                self.calls += 1;
+                Some(Call {
+                    exchange: exchange_id(key, connection.sequence),
+                    request,
+                    line: std::mem::take(&mut self.line),
+                    ends: Rc::clone(&connection.ends),
+                    memory: std::mem::take(&mut connection.memory),
+                    extensions: connection.http.extensions(),
+                })
+            }
+            Taken::Refused(error) => {
+                self.problems.push(Problem::Request { client: connection.ends.client.clone(), error });
+                self.enqueue(key);
+                None
+            }
+            Taken::Nothing => {
+                if connection.is_over(&now) || connection.has_input() {
+                    self.enqueue(key);
+                }
+                None
+            }
+        }
+    }
+
+    /// Acts on deadlines that have passed, and takes back what idle connections do not need.
+    pub(crate) fn check_deadlines(&mut self) {
+        let is_late = self.draining.is_some_and(|since| self.clock.instant() >= since + LATE_HEAD);
+        for key in self.connections.keys() {
+            let now = self.clock.now();
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            let due = connection.http.next_timeout().is_some_and(|deadline| deadline <= now.instant);
+            if due {
+                let passed = connection.http.handle_timeout(&now);
+                // That an idle connection is closed is no news.
+                if let Some(kind) = passed.filter(|kind| !matches!(kind, TimeoutKind::KeepAlive | TimeoutKind::Linger))
+                {
+                    self.problems.push(Problem::Timeout { client: connection.ends.client.clone(), kind });
+                }
+                self.wakes.extend(wakes(key, connection));
+                self.enqueue(key);
+            } else if is_late && !connection.http.exchange_is_open() && connection.http.transmit().is_empty() {
+                self.remove(key);
+            } else if std::mem::replace(&mut connection.quiet, true) && connection.http.is_idle() {
+                connection.release_memory();
+            }
+        }
+    }
+
+    /// Has the connection written to and looked at before the turn ends.
+    pub(crate) fn enqueue(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if !std::mem::replace(&mut connection.queued, true) {
+            if self.queue.is_empty() && self.in_turn {
+                self.queued_at = Instant::now();
+            }
+            self.queue.push(key);
+        }
+    }
+
+    /// Whether something waits for the end of a turn while none runs.
+    pub(crate) fn has_unscheduled(&self) -> bool {
+        let is_settled = self.queue.is_empty() && self.wakes.is_empty() && self.accesses.is_empty();
+        !self.in_turn && !is_settled
+    }
+
+    /// Writes to every connection in the queue, and wakes who waited for room.
+    pub(crate) fn flush(&mut self) {
+        self.put_off = false;
+        for index in 0..self.queue.len() {
+            let key = self.queue[index];
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            connection.write(&self.clock.now());
+            let room = connection.send_waiting
+                && (connection.http.transmit().len() <= LOW_WATER || connection.http.disconnected());
+            if room {
+                self.wake_send(key);
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) {
+        let Some(mut connection) = self.connections.remove(key) else { return };
+        self.poller.remove(connection.socket());
+        self.wakes.extend(wakes(key, &mut connection));
+    }
+}
+
+/// Whoever waits for something of this connection, to be told that it may have changed.
+fn wakes<A: Application>(
+    key: Key,
+    connection: &mut Connection<A>,
+) -> impl Iterator<Item = (ExchangeId, Wake)> + use<A> {
+    let exchange = exchange_id(key, connection.sequence);
+    let receive = std::mem::take(&mut connection.receive_waiting).then_some((exchange, Wake::Receive));
+    let send = std::mem::take(&mut connection.send_waiting).then_some((exchange, Wake::Send));
+    receive.into_iter().chain(send)
+}
+
+pub(crate) const fn exchange_id(key: Key, sequence: u32) -> ExchangeId {
+    ExchangeId { slot: key.slot, generation: key.generation, sequence }
+}
+
+pub(crate) const fn key_of(exchange: ExchangeId) -> Key {
+    Key { slot: exchange.slot, generation: exchange.generation }
+}
