@@ -146,7 +146,7 @@ impl Headers {
     /// Adds a field that a protocol's parser has checked already: `name` is a token, in any case, and `value` a field value
     /// without surrounding white space, in all far below 4 GiB. Looks at no byte twice.
     pub fn push_checked(&mut self, name: &[u8], value: &[u8]) {
-        debug_assert!(name.iter().all(|&byte| TOKEN[usize::from(byte)] != 0) && !name.is_empty());
+        debug_assert!(name.iter().all(|&byte| TOKEN[usize::from(byte)] != NO_TOKEN) && !name.is_empty());
         debug_assert!(
             !value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) && value.trim_ascii().len() == value.len()
         );
@@ -251,12 +251,12 @@ impl fmt::Debug for Headers {
 
 /// Lowercases a name; whether it is a token.
 fn lowercase_token(name: &mut [u8]) -> bool {
-    let mut valid = !name.is_empty();
+    let mut all = if name.is_empty() { NO_TOKEN } else { 0 };
     for byte in name {
         *byte = TOKEN[usize::from(*byte)];
-        valid &= *byte != 0;
+        all |= *byte;
     }
-    valid
+    all & NO_TOKEN == 0
 }
 
 /// Whether the value has no CR, LF or NUL in it; eight bytes at a time, and few have any byte below the space.
@@ -270,9 +270,12 @@ fn is_value(value: &[u8]) -> bool {
     is_allowed(rest) && (plain || is_allowed(value))
 }
 
-/// Token characters (RFC 9110 section 5.6.2) in lowercase; 0 for every byte that may not stand in a name.
+/// The mark of a byte that may not stand in a name; no token character has this bit.
+const NO_TOKEN: u8 = 0x80;
+
+/// Token characters (RFC 9110 section 5.6.2) in lowercase.
 const TOKEN: [u8; 256] = {
-    let mut table = [0; 256];
+    let mut table = [NO_TOKEN; 256];
     let mut byte = 0;
     while byte < 128 {
         let c = byte as u8;

@@ -7,7 +7,9 @@ use std::fs::File;
 use std::io::IoSlice;
 
 /// A body part shorter than this is copied behind its head, so that one slice is written and the application's object is
-/// free at once; a longer one is written from where it is.
+/// free at once; a longer one is written from where it is. Measured over loopback, head and body in one vectored write
+/// against one copy: up to 4 KiB the copy is 50 to 250 ns cheaper, from 8 to 16 KiB it is the same, from 32 KiB it costs
+/// 300 ns more and from 64 KiB 1,000.
 const LARGE: usize = 16 * 1024;
 
 /// Capacity of the copying buffer that is kept when it has run empty.

@@ -309,3 +309,35 @@ fn a_block_that_is_too_large_is_not_remembered() {
     assert_eq!(driver.seen.len(), 4);
     assert_eq!(driver.seen[0], driver.seen[2]);
 }
+
+#[test]
+fn http_10_a_large_chunk_that_has_begun_closes() {
+    let script = vec![Action::WantBody, Action::Hang];
+    let mut driver = Driver::new(limits(), &[script]);
+    driver.feed(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n20000\r\nbegin");
+    let now = driver.now();
+    driver.connection.start(&ResponseStart { status: 200, ..ResponseStart::default() }).unwrap();
+    driver.connection.body(Content::Bytes(b"enough".to_vec()), false, &now).unwrap();
+    assert_eq!(driver.closing(), Closing::Flush);
+}
+
+#[test]
+fn http_21_how_much_is_missing_is_told() {
+    let headers = asgi::Headers::from_iter([("content-length", "10")]).unwrap();
+    let start = Action::Start(ResponseStart { status: 200, headers, trailers: false });
+    let mut driver = Driver::new(limits(), &[vec![start, part(b"123".to_vec(), true), part(b"4".to_vec(), false)]]);
+    assert_eq!(driver.connection.shortfall(), None);
+    driver.feed(REQUEST);
+    assert_eq!(driver.connection.shortfall(), Some((10, 4)));
+}
+
+#[test]
+fn nothing_comes_of_no_input() {
+    let mut driver = Driver::new(limits(), &[vec![Action::WantBody, Action::Hang]]);
+    let now = driver.now();
+    assert!(matches!(driver.connection.handle_input(&mut [], &now).event, Ok(None)));
+    driver.feed(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n");
+    let step = driver.connection.handle_input(&mut [], &now);
+    assert!(step.consumed == 0 && matches!(step.event, Ok(None)));
+    assert!(driver.connection.wants_input());
+}

@@ -44,14 +44,15 @@ pub fn read_responses(mut bytes: &[u8], to_head: &[bool]) -> Result<Vec<Response
     let mut responses = Vec::new();
     while !bytes.is_empty() {
         let is_head = to_head.get(responses.len()).copied().unwrap_or(false);
-        responses.push(read_response(&mut bytes, is_head)?);
+        responses.extend(read_response(&mut bytes, is_head)?);
     }
     Ok(responses)
 }
 
-fn read_response(bytes: &mut &[u8], to_head: bool) -> Result<Response, String> {
+/// None: interim responses, and not yet the one they are ahead of.
+fn read_response(bytes: &mut &[u8], to_head: bool) -> Result<Option<Response>, String> {
     let mut interim = Vec::new();
-    loop {
+    while !bytes.is_empty() {
         let (status, fields) = read_head(bytes)?;
         if status / 100 == 1 {
             interim.push(status);
@@ -60,8 +61,9 @@ fn read_response(bytes: &mut &[u8], to_head: bool) -> Result<Response, String> {
         let mut response =
             Response { status, fields, body: Vec::new(), trailers: Vec::new(), end: End::Whole, interim };
         read_body(bytes, to_head, &mut response)?;
-        return Ok(response);
+        return Ok(Some(response));
     }
+    Ok(None)
 }
 
 fn line<'a>(bytes: &mut &'a [u8]) -> Result<&'a str, String> {
