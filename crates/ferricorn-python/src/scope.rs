@@ -25,8 +25,8 @@ pub(crate) struct Scopes {
     template: Py<PyDict>,
     asgi: Py<PyDict>,
     state: Py<PyDict>,
-    /// The inner dicts of the last scope, to be used again where nobody has kept or changed them.
-    last: RefCell<Option<Inner>>,
+    /// The usual extensions: their inner dicts are used again where nobody has kept or changed them.
+    usual: RefCell<Prepared>,
     /// Whether reference counts say who has an object: not without the interpreter lock.
     counts_are_exact: bool,
     names: RefCell<FxHashMap<Box<[u8]>, Py<PyBytes>>>,
@@ -49,10 +49,9 @@ struct Base {
     http_version: HttpVersion,
 }
 
-/// The dicts in a scope: `asgi` and `extensions`, and those in `extensions`.
-struct Inner {
-    asgi: Py<PyDict>,
-    extensions: Py<PyDict>,
+/// The extensions of a scope, to be copied, and the dicts in it, one for each.
+struct Prepared {
+    dict: Py<PyDict>,
     payloads: Vec<Py<PyDict>>,
 }
 
@@ -77,7 +76,7 @@ impl Scopes {
             template: template.unbind(),
             asgi: asgi.unbind(),
             state,
-            last: RefCell::new(None),
+            usual: RefCell::new(Prepared::new(py, USUAL)?),
             counts_are_exact: ffi::has_lock(py)?,
             names: RefCell::default(),
         })
@@ -96,9 +95,10 @@ impl Scopes {
         };
         base.update(py, scope)?;
         let dict = base.dict.bind(py).copy()?;
+        dict.set_item(intern!(py, "asgi"), self.asgi.bind(py).copy()?)?;
         dict.set_item(intern!(py, "headers"), self.headers(py, scope, memory)?)?;
         dict.set_item(intern!(py, "state"), self.state.bind(py).copy()?)?;
-        self.set_inner(&dict, scope.extensions)?;
+        dict.set_item(intern!(py, "extensions"), self.extensions(py, scope.extensions)?)?;
         Ok(dict)
     }
 
@@ -119,28 +119,16 @@ impl Scopes {
         Ok(base)
     }
 
-    /// Sets `asgi` and `extensions`, for this request alone, the dicts in them included.
-    fn set_inner(&self, scope: &Bound<'_, PyDict>, extensions: Extensions) -> PyResult<()> {
-        let py = scope.py();
-        let mut last = self.last.borrow_mut();
-        let inner = match &mut *last {
-            Some(inner) if extensions == USUAL && self.counts_are_exact && inner.is_untouched(py, &self.asgi) => inner,
-            _ if extensions == USUAL => last.insert(self.inner(py, extensions)?),
-            _ => &mut self.inner(py, extensions)?,
-        };
-        scope.set_item(intern!(py, "asgi"), &inner.asgi)?;
-        scope.set_item(intern!(py, "extensions"), &inner.extensions)
-    }
-
-    fn inner(&self, py: Python<'_>, extensions: Extensions) -> PyResult<Inner> {
-        let dict = PyDict::new(py);
-        let mut payloads = Vec::with_capacity(4);
-        for name in extension_names(extensions) {
-            let payload = PyDict::new(py);
-            dict.set_item(PyString::intern(py, name), &payload)?;
-            payloads.push(payload.unbind());
+    /// `extensions`, for this request alone, the dicts in it included.
+    fn extensions<'py>(&self, py: Python<'py>, extensions: Extensions) -> PyResult<Bound<'py, PyDict>> {
+        if extensions != USUAL {
+            return Ok(Prepared::new(py, extensions)?.dict.into_bound(py));
         }
-        Ok(Inner { asgi: self.asgi.bind(py).copy()?.unbind(), extensions: dict.unbind(), payloads })
+        let mut usual = self.usual.borrow_mut();
+        if !(self.counts_are_exact && usual.is_untouched(py)) {
+            *usual = Prepared::new(py, USUAL)?;
+        }
+        usual.dict.bind(py).copy()
     }
 
     fn headers<'py>(
@@ -205,27 +193,26 @@ impl Base {
     }
 }
 
-impl Inner {
-    /// Whether the scope that had these dicts is gone and has left them as they were, so that nobody can tell them from
-    /// new ones.
-    fn is_untouched(&self, py: Python<'_>, asgi: &Py<PyDict>) -> bool {
-        let (extensions, ours) = (self.extensions.bind(py), self.asgi.bind(py));
-        ffi::reference_count(extensions) == 1
-            && ffi::reference_count(ours) == 1
-            && extensions.len() == self.payloads.len()
-            && extensions.iter().zip(&self.payloads).all(|((_, value), payload)| value.is(payload))
-            && self.payloads.iter().all(|payload| {
-                let payload = payload.bind(py);
-                // Ours, and the outer dict's.
-                payload.is_empty() && ffi::reference_count(payload) == 2
-            })
-            && have_same_items(ours, asgi.bind(py))
+impl Prepared {
+    fn new(py: Python<'_>, extensions: Extensions) -> PyResult<Self> {
+        let dict = PyDict::new(py);
+        let mut payloads = Vec::with_capacity(4);
+        for name in extension_names(extensions) {
+            let payload = PyDict::new(py);
+            dict.set_item(PyString::intern(py, name), &payload)?;
+            payloads.push(payload.unbind());
+        }
+        Ok(Self { dict: dict.unbind(), payloads })
     }
-}
 
-/// Whether both have the same objects under the same keys, in the same order.
-fn have_same_items(one: &Bound<'_, PyDict>, other: &Bound<'_, PyDict>) -> bool {
-    one.len() == other.len() && one.iter().zip(other.iter()).all(|((key, value), (k, v))| key.is(&k) && value.is(&v))
+    /// Whether nobody has the inner dicts any more and they are as they were: then nobody can tell them from new ones.
+    fn is_untouched(&self, py: Python<'_>) -> bool {
+        self.payloads.iter().all(|payload| {
+            let payload = payload.bind(py);
+            // This list's reference, and the prepared dict's.
+            payload.is_empty() && ffi::reference_count(payload) == 2
+        })
+    }
 }
 
 /// An address as `client` and `server` have it: (host, port), (path, None) or None (SCP-13, SCP-14).
