@@ -89,8 +89,8 @@ class Worker:
     def drain(self) -> None:
         """Stops accepting, closes idle connections, lets running exchanges finish; then calls `hooks.drained()`.
 
-        Who has connected before is served: what is in the backlog is accepted first. Where nothing runs, `drained` is called
-        before this returns.
+        Who has connected before is served: what is in the backlog is accepted first. Where nothing runs, `drained` is
+        called before this returns.
         """
 
     def cancel(self) -> int:
