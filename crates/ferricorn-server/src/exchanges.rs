@@ -30,7 +30,7 @@ pub enum Sent {
         /// What came, in bytes.
         sent: u64,
     },
-    /// As `Open`, but the send buffer is above its high-water mark: wait for [`Wake::Send`].
+    /// As `Open`, but the send buffer is above its high-water mark: wait for [`Wake::Send`](asgi::Wake::Send).
     Blocked,
     /// The response is complete; what is sent from now on is ignored (HTTP-18).
     Complete,

@@ -8,6 +8,8 @@ use std::time::Duration;
 use asgi::Address;
 use ferricorn_proto::{Limits, RequestError, TimeoutKind};
 
+#[cfg(doc)]
+use crate::Worker;
 use crate::access_log::Access;
 
 /// How often [`Worker::tick`] has to be called.
