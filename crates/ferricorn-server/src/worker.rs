@@ -327,7 +327,7 @@ impl<A: Application, H: Host> Worker<A, H> {
     }
 
     /// The next event of the exchange, its bytes taken by `take`, which must not call back. Pending: a
-    /// [`Wake::Receive`] will follow.
+    /// [`Wake::Receive`](asgi::Wake::Receive) will follow.
     pub fn receive<T>(&self, exchange: ExchangeId, take: impl FnOnce(&[u8]) -> T) -> Poll<ReceiveEvent<T>> {
         let (event, queued) = {
             let state = &mut *self.state.borrow_mut();
