@@ -14,7 +14,7 @@
 //!
 //! - [`http1`]: the connection of HTTP/1.0 and HTTP/1.1.
 //! - `exchange`: the one state machine that checks the order and meaning of an application's events for every protocol.
-//! - `semantics`: what RFC 9110 says whatever the version.
+//! - `semantics`: what RFC 9110 says whatever the version; `bytes`: looking at bytes eight at a time.
 //! - [`Transmit`]: what waits to be written. [`Limits`]: every bound and time. [`RequestError`]: why a request is refused.
 #![forbid(unsafe_code)]
 

@@ -285,3 +285,44 @@ impl<'a> Filled<'_, 'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stream that is never quite written does not pile up what has gone.
+    #[test]
+    fn a_long_stream_keeps_its_buffer_small() {
+        let mut transmit = Transmit::<Vec<u8>>::new();
+        let (mut output, mut expected) = (Vec::new(), Vec::new());
+        for number in 0..2_000_u32 {
+            let part = vec![number as u8; 1000];
+            expected.extend_from_slice(&part);
+            transmit.push(Content::Bytes(part));
+            while transmit.len() > 100 {
+                let mut slices = [IoSlice::new(&[]); 1];
+                assert!(matches!(transmit.next(&mut slices), Piece::Bytes(1)));
+                let taken = slices[0].len().min(transmit.len() as usize - 100);
+                output.extend_from_slice(&slices[0][..taken]);
+                transmit.consume(taken);
+            }
+            assert!(transmit.copied.len() < 2 * KEPT_CAPACITY);
+        }
+        assert_eq!(output, expected[..output.len()]);
+        assert_eq!(output.len() as u64 + transmit.len(), expected.len() as u64);
+    }
+
+    #[test]
+    fn a_buffer_that_was_large_is_given_back() {
+        let mut transmit = Transmit::<Vec<u8>>::new();
+        transmit.append(|buffer| buffer.resize(1_000_000, b'x'));
+        transmit.consume(1_000_000);
+        assert!(transmit.copied.capacity() <= 2 * KEPT_CAPACITY);
+        transmit.append(|buffer| buffer.push(b'x'));
+        transmit.release_memory();
+        assert_eq!(transmit.len(), 1, "what waits is kept");
+        transmit.consume(1);
+        transmit.release_memory();
+        assert_eq!(transmit.copied.capacity(), 0);
+    }
+}

@@ -123,29 +123,6 @@ fn more_than_waits_cannot_be_consumed() {
     running().connection.transmit().consume(1);
 }
 
-/// A stream that is never quite written does not pile up what has gone.
-#[test]
-fn a_long_stream_keeps_its_buffer_small() {
-    let mut driver = running();
-    let now = driver.now();
-    driver.connection.start(&ResponseStart { status: 200, ..ResponseStart::default() }).unwrap();
-    let mut output = Vec::new();
-    for _ in 0..2_000 {
-        driver.connection.body(Content::Bytes(vec![b'x'; 1000]), true, &now).unwrap();
-        let transmit = driver.connection.transmit();
-        while transmit.len() > 100 {
-            let mut slices = [IoSlice::new(&[]); 1];
-            assert!(matches!(transmit.next(&mut slices), Piece::Bytes(1)));
-            let taken = slices[0].len().min(transmit.len() as usize - 100);
-            output.extend_from_slice(&slices[0][..taken]);
-            transmit.consume(taken);
-        }
-    }
-    driver.connection.body(Content::Bytes(Vec::new()), false, &now).unwrap();
-    take_output(&mut driver.connection, &mut output);
-    assert_eq!(read_responses(&output, &[]).unwrap()[0].body.len(), 2_000_000);
-}
-
 #[test]
 fn a_client_that_sends_requests_and_reads_nothing_is_not_read_from() {
     let mut driver = running();

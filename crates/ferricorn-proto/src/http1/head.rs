@@ -3,6 +3,10 @@
 //! A head is read line by line as its lines arrive, each once: a `scanned` offset remembers how far a line end was looked
 //! for. A header block that equals the connection's last one byte for byte is not read again at all: its fields and what
 //! they say are still here.
+//!
+//! Why not httparse: it starts over with every part that arrives, and takes bare LFs. With the least that has to be around
+//! it, it takes 225 ns for a head of eight fields; here the whole step, the exchange opened, takes 200, and 40 where the
+//! block is repeated (benches/http1.rs). It stays as a second opinion in tests/properties.rs.
 
 use std::ops::Range;
 use std::rc::Rc;
