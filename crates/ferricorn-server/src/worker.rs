@@ -25,6 +25,9 @@ const REQUESTS_PER_TURN: usize = 32;
 /// How long a finished response may wait for others of its turn, so that they are written together.
 const BATCH_TIME: Duration = Duration::from_millis(1);
 
+/// How many responses are put off between two looks at the time.
+const LOOK_EVERY: usize = 8;
+
 /// Listeners have the tokens from here on; connections have their slot.
 const FIRST_LISTENER: usize = usize::MAX / 2;
 
@@ -243,7 +246,8 @@ impl<A: Application, H: Host> Worker<A, H> {
     /// Writes the finished responses of this turn when the first of them has waited long enough.
     fn flush_late(&self) {
         let state = &mut *self.state.borrow_mut();
-        if !state.queue.is_empty() && state.queued_at.elapsed() > BATCH_TIME {
+        let looks = !state.queue.is_empty() && state.queue.len().is_multiple_of(LOOK_EVERY);
+        if looks && state.queued_at.elapsed() > BATCH_TIME {
             state.flush();
             state.queued_at = Instant::now();
             self.host.caught_up();
