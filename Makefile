@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 APP ?= examples.hello:app
+# Crates that are no members of the workspace.
+BENCH = bench/epoll bench/load
 
-.PHONY: help serve test lint rust python frameworks docs fuzz bench clean
+.PHONY: help serve test lint rust python frameworks advisories docs fuzz bench clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -14,12 +16,19 @@ serve: $(VENV)/.installed ## serve an example application on http://127.0.0.1:80
 
 test: lint rust python frameworks ## everything that CI checks
 
-lint: $(VENV)/.tested ## formatting, clippy, ruff, mypy, stubtest
+lint: $(VENV)/.tested ## formatting, clippy, the crates' documentation, arrows and licences, ruff, mypy, stubtest
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	set -e; for crate in $(BENCH) fuzz; do cargo fmt --check --manifest-path $$crate/Cargo.toml; done
+	set -e; for crate in $(BENCH); do \
+	    cargo clippy --quiet --target-dir target/bench --manifest-path $$crate/Cargo.toml -- -D warnings; done
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	@if cargo deny --version >/dev/null 2>&1; then set -x; cargo deny --log-level error check bans licenses sources; else \
+	    echo "cargo-deny is not installed: tests/test_layers.py alone holds what deny.toml says"; fi
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --strict tests --exclude tests/frameworks/apps/
 	$(BIN)/python -m mypy.stubtest ferricorn._ferricorn --allowlist tests/stubtest.allow
 
 rust: ## the crates' tests, and the Rust examples
@@ -27,16 +36,24 @@ rust: ## the crates' tests, and the Rust examples
 	cargo build --examples
 
 python: $(VENV)/.tested ## the Python tests, over real sockets
-	$(BIN)/pytest tests --ignore tests/frameworks
+	$(BIN)/pytest tests bench/test_harness.py --ignore tests/frameworks
 
 frameworks: $(VENV)/.tested ## Django, FastAPI, Starlette, Quart, Litestar, Falcon and Responder applications
 	$(BIN)/pytest tests/frameworks
 
+advisories: ## known faults of what is built on (needs cargo-deny, and its database over the network)
+	cargo deny check advisories
+
 docs: $(VENV)/.installed ## write docs/options.md anew from the options' declaration
 	$(BIN)/python -m ferricorn.reference > docs/options.md
 
-fuzz: ## a minute on each fuzz target (needs cargo-fuzz)
-	fuzz/run 60
+fuzz: ## a minute on each fuzz target (needs cargo-fuzz; see fuzz/README.md)
+	mkdir -p fuzz/corpus/http1_input fuzz/corpus/http1_application
+	cd fuzz && $(FUZZ) http1_input corpus/http1_input seeds/http1_input -- $(FUZZ_LIMITS) -max_len=1024 -dict=http1.dict
+	cd fuzz && $(FUZZ) http1_application corpus/http1_application -- $(FUZZ_LIMITS) -max_len=256
+
+FUZZ = RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none
+FUZZ_LIMITS = -max_total_time=60
 
 bench: $(VENV)/.installed ## compare with every installed peer: see bench/README.md
 	$(BIN)/python bench/run.py
@@ -45,7 +62,7 @@ clean: ## remove what the others made
 	rm -rf $(VENV) target
 
 # The wheel is built anew when a source of it has changed.
-SOURCES := $(shell find crates python -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name Cargo.toml) Cargo.toml pyproject.toml
+SOURCES := $(shell find crates python -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name Cargo.toml) Cargo.toml Cargo.lock pyproject.toml
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -55,7 +72,7 @@ $(VENV)/.installed: $(VENV)/bin/python $(SOURCES)
 	$(BIN)/pip install --quiet '.[standard]'
 	touch $@
 
-$(VENV)/.tested: $(VENV)/.installed
-	$(BIN)/pip install --quiet '.[test]'
-	$(BIN)/pip install --quiet -r tests/frameworks/requirements.txt
-	touch $@
+# Installs all that `.installed` does, so that the wheel is built once.
+$(VENV)/.tested: $(VENV)/bin/python $(SOURCES) tests/frameworks/requirements.txt
+	$(BIN)/pip install --quiet '.[test]' -r tests/frameworks/requirements.txt
+	touch $(VENV)/.installed $@
