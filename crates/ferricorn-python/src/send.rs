@@ -252,8 +252,12 @@ fn flag(value: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
 
 /// The bytes of a bytes, bytearray or memoryview (HTTP-26).
 fn bytes(object: &Bound<'_, PyAny>, what: &str) -> PyResult<PyBackedBytes> {
-    if let Ok(bytes) = object.cast::<PyBytes>() {
+    if let Ok(bytes) = object.cast_exact::<PyBytes>() {
         return Ok(bytes.clone().into());
+    }
+    // A subclass may have a finaliser, which must not run where the worker lets go of what it has written.
+    if let Ok(bytes) = object.cast::<PyBytes>() {
+        return Ok(PyBytes::new(object.py(), bytes.as_bytes()).into());
     }
     if let Ok(array) = object.cast::<PyByteArray>() {
         return Ok(array.clone().into());

@@ -28,7 +28,8 @@ pub struct Config {
     pub access_log: bool,
 }
 
-/// What the worker tells the process around it. Called with nothing borrowed.
+/// What the worker tells the process around it. Called with nothing borrowed, but for [`Host::put_off`] and
+/// [`Host::caught_up`], which must not call back.
 pub trait Host: 'static {
     /// [`Worker::poll`] has work although no descriptor is ready: call it soon.
     fn poll_soon(&self);
