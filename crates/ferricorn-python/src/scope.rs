@@ -35,6 +35,8 @@ pub(crate) struct Scopes {
 /// What is kept beside a connection: objects that its next scope needs again.
 #[derive(Default)]
 pub(crate) struct Memory {
+    /// Whether there was a request: most connections that have only one keep nothing.
+    in_use: bool,
     headers: Option<Py<PyList>>,
     /// The scope as it stands before what is fresh for each request is set.
     base: Option<Base>,
@@ -89,17 +91,29 @@ impl Scopes {
         scope: &HttpScopeRef<'_>,
         memory: &mut Memory,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let base = match &mut memory.base {
-            Some(base) => base,
-            none => none.insert(self.base(py, scope)?),
-        };
-        base.update(py, scope)?;
-        let dict = base.dict.bind(py).copy()?;
+        let is_first = !std::mem::replace(&mut memory.in_use, true);
+        let dict = if is_first { self.base(py, scope)?.dict.into_bound(py) } else { self.repeated(py, scope, memory)? };
+        let headers = if is_first { self.header_list(py, scope.headers)? } else { self.headers(py, scope, memory)? };
         dict.set_item(intern!(py, "asgi"), self.asgi.bind(py).copy()?)?;
-        dict.set_item(intern!(py, "headers"), self.headers(py, scope, memory)?)?;
+        dict.set_item(intern!(py, "headers"), headers)?;
         dict.set_item(intern!(py, "state"), self.state.bind(py).copy()?)?;
         dict.set_item(intern!(py, "extensions"), self.extensions(py, scope.extensions)?)?;
         Ok(dict)
+    }
+
+    fn repeated<'py>(
+        &self,
+        py: Python<'py>,
+        scope: &HttpScopeRef<'_>,
+        memory: &mut Memory,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        match &mut memory.base {
+            Some(base) => {
+                base.update(py, scope)?;
+                base.dict.bind(py).copy()
+            }
+            none => none.insert(self.base(py, scope)?).dict.bind(py).copy(),
+        }
     }
 
     fn base(&self, py: Python<'_>, scope: &HttpScopeRef<'_>) -> PyResult<Base> {
@@ -107,7 +121,7 @@ impl Scopes {
         dict.set_item(intern!(py, "scheme"), PyString::intern(py, scope.scheme.as_str()))?;
         dict.set_item(intern!(py, "client"), address(py, scope.client)?)?;
         dict.set_item(intern!(py, "server"), address(py, scope.server)?)?;
-        let base = Base {
+        let mut base = Base {
             dict: dict.unbind(),
             raw_path: PyBytes::new(py, b"").unbind(),
             query_string: PyBytes::new(py, b"").unbind(),
@@ -116,6 +130,7 @@ impl Scopes {
         };
         base.dict.bind(py).set_item(intern!(py, "method"), &base.method)?;
         base.dict.bind(py).set_item(intern!(py, "query_string"), &base.query_string)?;
+        base.update(py, scope)?;
         Ok(base)
     }
 
