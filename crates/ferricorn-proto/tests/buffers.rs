@@ -105,6 +105,7 @@ fn written_in_steps(connection: &mut Connection<Vec<u8>>, step: usize) -> Vec<u8
             }
             Piece::File { file, offset, remaining } => {
                 use std::os::unix::fs::FileExt;
+                assert!(remaining > 0, "a file with nothing in it would end a driver's loop");
                 let mut bytes = vec![0; step.min(remaining as usize)];
                 file.read_exact_at(&mut bytes, offset).unwrap();
                 output.extend_from_slice(&bytes);

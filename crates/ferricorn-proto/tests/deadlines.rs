@@ -339,3 +339,54 @@ fn a_malformed_body_behind_the_end_of_input_is_told_once() {
     driver.feed(b"more");
     assert_eq!(driver.seen.len(), 2);
 }
+
+#[test]
+fn http_18_a_whole_response_stays_whole_when_the_client_goes() {
+    let mut driver = Driver::new(limits(), &[answer()]);
+    driver.feed(REQUEST);
+    driver.end();
+    assert!(!driver.connection.disconnected());
+    let now = driver.now();
+    assert!(driver.connection.body(Content::Bytes(b"late".to_vec()), false, &now).is_ok());
+    assert_eq!(driver.connection.finish(Outcome::Returned, &now), Finished::Complete);
+}
+
+#[test]
+fn the_end_of_input_leaves_nothing_to_wait_for_but_writing() {
+    let mut driver = Driver::new(limits(), &[]);
+    let now = driver.now();
+    let _ = driver.connection.handle_input(&mut REQUEST.to_vec(), &now);
+    driver.connection.start(&ResponseStart { status: 200, ..ResponseStart::default() }).unwrap();
+    driver.connection.body(Content::Bytes(b"ok".to_vec()), false, &now).unwrap();
+    driver.connection.handle_end_of_input();
+    assert_eq!(driver.closing(), Closing::Flush);
+    assert_eq!(driver.connection.next_timeout(), Some(driver.instant + seconds(60)));
+    driver.settle();
+    assert_eq!((driver.closing(), driver.connection.next_timeout()), (Closing::Now, None));
+}
+
+#[test]
+fn nothing_stalls_when_all_is_consumed() {
+    let mut driver = Driver::new(limits(), &[]);
+    let now = driver.now();
+    let _ = driver.connection.handle_input(&mut REQUEST.to_vec(), &now);
+    driver.connection.start(&ResponseStart { status: 200, ..ResponseStart::default() }).unwrap();
+    driver.connection.body(Content::Bytes(b"part".to_vec()), true, &now).unwrap();
+    let waiting = driver.connection.transmit().len();
+    driver.connection.transmit().consume(waiting as usize);
+    assert_eq!(driver.connection.next_timeout(), None);
+    assert_eq!(driver.pass(seconds(61)), None);
+}
+
+#[test]
+fn a_client_that_is_gone_is_not_told_to_send() {
+    let mut driver = Driver::new(limits(), &[vec![Action::Hang]]);
+    driver.feed(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello");
+    driver.end();
+    let now = driver.now();
+    driver.connection.want_body(&now);
+    assert!(driver.connection.transmit().is_empty());
+    assert_eq!(driver.connection.next_timeout(), None);
+    driver.settle();
+    assert!(driver.connection.request_complete() && driver.output.is_empty());
+}
