@@ -104,6 +104,54 @@ fn a_close_in_the_body_is_a_disconnect_and_not_its_end() {
     }
 }
 
+/// Calls the application with this request, whose client then closes, and lets it receive only after that: what it gets.
+fn received_late(request: &str, body: &str) -> Vec<ReceiveEvent> {
+    let (gate, (note, journal)) = (Gate::default(), Journal::new());
+    let opened = gate.clone();
+    let server = Server::start(move |scope, receive: Receive, send: Send| {
+        let (gate, note) = (opened.clone(), note.clone());
+        async move {
+            if path(&scope) == "/other" {
+                return hello(scope, receive, send).await;
+            }
+            note.send(None).unwrap();
+            gate.passed().await;
+            loop {
+                let event = receive.receive().await;
+                note.send(Some(event.clone())).unwrap();
+                if event == ReceiveEvent::Disconnect {
+                    return Ok(());
+                }
+            }
+        }
+    });
+    let mut client = server.connect();
+    client.send(request);
+    assert_eq!(journal.next(), None);
+    client.send(body);
+    client.half_close();
+    // A turn in which the server has seen that.
+    assert_eq!(server.exchange("GET /other HTTP/1.1\r\nHost: a\r\n\r\n").status, 200);
+    gate.open();
+    let mut events = Vec::new();
+    while events.last() != Some(&ReceiveEvent::Disconnect) {
+        events.extend(journal.next());
+    }
+    events
+}
+
+#[test]
+fn http_09_what_was_sent_is_received_before_the_disconnect() {
+    let last = |body: &[u8]| ReceiveEvent::Request { body: body.to_vec(), more_body: false };
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n";
+    assert_eq!(received_late(head, "hello"), [last(b"hello"), ReceiveEvent::Disconnect]);
+    assert_eq!(received_late(&format!("{head}hello"), ""), [last(b"hello"), ReceiveEvent::Disconnect]);
+    assert_eq!(received_late(GET, ""), [last(b""), ReceiveEvent::Disconnect]);
+    let half = ReceiveEvent::Request { body: b"half".to_vec(), more_body: true };
+    assert_eq!(received_late(head, "half"), [half.clone(), ReceiveEvent::Disconnect]);
+    assert_eq!(received_late(&format!("{head}half"), ""), [half, ReceiveEvent::Disconnect]);
+}
+
 #[test]
 fn a_reset_in_the_response_ends_a_send_that_waits() {
     let (note, journal) = Journal::new();
