@@ -39,3 +39,31 @@ impl Clock {
         Now { instant: self.instant, date: self.date.as_bytes() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_is_that_of_the_last_update() {
+        let mut clock = Clock::new();
+        for _ in 0..3 {
+            let before = SystemTime::now() - Duration::from_secs(1);
+            clock.update();
+            let date = httpdate::parse_http_date(std::str::from_utf8(clock.now().date).unwrap()).unwrap();
+            assert!(before <= date && date <= SystemTime::now(), "{date:?}");
+            // As if this second were over.
+            clock.stale = clock.instant();
+        }
+    }
+
+    #[test]
+    fn a_date_is_formatted_once_a_second() {
+        let mut clock = Clock::new();
+        clock.stale += Duration::from_secs(3600);
+        clock.date = "kept".to_owned();
+        clock.update();
+        assert_eq!(clock.now().date, b"kept");
+        assert!(clock.instant() <= Instant::now());
+    }
+}

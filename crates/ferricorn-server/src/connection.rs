@@ -385,3 +385,55 @@ impl<A: Application> Connection<A> {
         self.memory = A::ConnectionMemory::default();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inbox_gives_out_what_was_put_in() {
+        let mut inbox = Inbox::default();
+        inbox.put(b"abc");
+        inbox.take(1);
+        inbox.put(b"de");
+        assert_eq!(inbox.rest(), b"bcde");
+        inbox.take(3);
+        // The part that was taken is let go when it is the larger one.
+        inbox.put(b"f");
+        assert_eq!((inbox.start, inbox.rest()), (0, b"ef".to_vec().as_mut_slice()));
+        inbox.take(2);
+        assert!(inbox.is_empty());
+        inbox.put(b"g");
+        assert_eq!((inbox.bytes.len(), inbox.rest()), (1, b"g".to_vec().as_mut_slice()));
+    }
+
+    #[test]
+    fn an_inbox_that_was_large_keeps_no_memory() {
+        let mut inbox = Inbox::default();
+        inbox.put(&[0; 100_000]);
+        inbox.take(99_999);
+        assert!(!inbox.is_empty());
+        inbox.take(1);
+        assert_eq!((inbox.is_empty(), inbox.bytes.capacity()), (true, 0));
+    }
+
+    #[test]
+    fn new_bytes_are_worth_another_look() {
+        let mut inbox = Inbox::default();
+        inbox.put(b"GET /");
+        inbox.seen = true;
+        inbox.put(b" HTTP/1.1");
+        assert!(!inbox.seen);
+    }
+
+    #[test]
+    fn a_request_line_is_told_part_by_part() {
+        let mut line = RequestLine::default();
+        line.set("DELETE", b"/a/b", b"c=d");
+        line.set("GET", b"/x%20\xff", b"y");
+        assert_eq!((line.method(), line.path(), line.query()), ("GET", &b"/x%20\xff"[..], &b"y"[..]));
+        assert_eq!(line.target(), "/x%20\u{fffd}?y");
+        line.set("GET", b"/", b"");
+        assert_eq!(line.target(), "/");
+    }
+}
