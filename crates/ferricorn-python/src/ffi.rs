@@ -11,7 +11,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
-use pyo3::types::PyType;
+use pyo3::types::{PyDict, PyList, PyType};
 
 /// A value that only the thread which made it can reach.
 ///
@@ -77,6 +77,44 @@ pub(crate) fn has_lock(py: Python<'_>) -> PyResult<bool> {
 pub(crate) fn reference_count(object: &Bound<'_, impl Sized>) -> ffi::Py_ssize_t {
     // SAFETY: the object is alive, and the thread attached.
     unsafe { ffi::Py_REFCNT(object.as_ptr()) }
+}
+
+/// Whether the list has exactly these objects, in this order.
+pub(crate) fn has_items(list: &Bound<'_, PyList>, objects: &[Py<PyAny>]) -> bool {
+    // SAFETY: the list is alive, and its length is compared before an item is read; nothing here runs Python code, which
+    // could change it.
+    list.len() == objects.len()
+        && objects.iter().enumerate().all(|(index, object)| unsafe {
+            ffi::PyList_GET_ITEM(list.as_ptr(), index as ffi::Py_ssize_t) == object.as_ptr()
+        })
+}
+
+/// Whether both have the same objects under the same keys, in the same order.
+pub(crate) fn have_same_items(one: &Bound<'_, PyDict>, other: &Bound<'_, PyDict>) -> bool {
+    one.len() == other.len() && Items::new(one).eq(Items::new(other))
+}
+
+/// The items of a dict, to be compared as pointers.
+struct Items<'a, 'py> {
+    dict: &'a Bound<'py, PyDict>,
+    position: ffi::Py_ssize_t,
+}
+
+impl<'a, 'py> Items<'a, 'py> {
+    fn new(dict: &'a Bound<'py, PyDict>) -> Self {
+        Self { dict, position: 0 }
+    }
+}
+
+impl Iterator for Items<'_, '_> {
+    type Item = (*mut ffi::PyObject, *mut ffi::PyObject);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (mut key, mut value) = (ptr::null_mut(), ptr::null_mut());
+        // SAFETY: the dict is alive and the position its own; the pointers are compared and never followed.
+        let more = unsafe { ffi::PyDict_Next(self.dict.as_ptr(), &mut self.position, &mut key, &mut value) };
+        (more != 0).then_some((key, value))
+    }
 }
 
 /// A value that other threads may look at while they hold the interpreter lock.

@@ -17,44 +17,45 @@ use crate::ffi;
 /// How many header names are kept as finished objects: all that are usual, and no more for who makes names up.
 const NAMES: usize = 512;
 
-/// What nearly every request has.
-const USUAL: Extensions = Extensions { pathsend: true, zerocopysend: true, early_hint: true, trailers: false };
-
 /// Makes scopes.
 pub(crate) struct Scopes {
     template: Py<PyDict>,
     asgi: Py<PyDict>,
     state: Py<PyDict>,
-    /// The usual extensions: their inner dicts are used again where nobody has kept or changed them.
-    usual: RefCell<Prepared>,
     /// Whether reference counts say who has an object: not without the interpreter lock.
     counts_are_exact: bool,
     names: RefCell<FxHashMap<Box<[u8]>, Py<PyBytes>>>,
 }
 
-/// What is kept beside a connection: objects that its next scope needs again.
+/// What is kept beside a connection, for its next scope.
 #[derive(Default)]
 pub(crate) struct Memory {
     /// Whether there was a request: most connections that have only one keep nothing.
     in_use: bool,
-    headers: Option<Py<PyList>>,
-    /// The scope as it stands before what is fresh for each request is set.
-    base: Option<Base>,
+    prepared: Option<Prepared>,
 }
 
-/// The connection's prepared scope, and what it says.
-struct Base {
-    dict: Py<PyDict>,
+/// The connection's prepared scope, of which each of its scopes is a copy, and what it says.
+///
+/// What an application may change (a dict or list in the scope) is in it as well. It is used again only where reference
+/// counts and a look at it show that nobody has kept or changed it, so that nobody can tell it from a new one.
+struct Prepared {
+    scope: Py<PyDict>,
     raw_path: Py<PyBytes>,
     query_string: Py<PyBytes>,
     method: Py<PyString>,
     http_version: HttpVersion,
-}
-
-/// The extensions of a scope, to be copied, and the dicts in it, one for each.
-struct Prepared {
-    dict: Py<PyDict>,
+    asgi: Py<PyDict>,
+    state: Py<PyDict>,
+    extensions: Py<PyDict>,
+    /// What `extensions` has in it.
+    advertised_items: Py<PyDict>,
+    /// The dicts in `extensions`.
     payloads: Vec<Py<PyDict>>,
+    advertised: Extensions,
+    headers: Py<PyList>,
+    /// What `headers` has in it.
+    fields: Vec<Py<PyAny>>,
 }
 
 impl Scopes {
@@ -65,20 +66,29 @@ impl Scopes {
         asgi.set_item(intern!(py, "spec_version"), asgi::SPEC_VERSION)?;
         let template = PyDict::new(py);
         template.set_item(intern!(py, "type"), intern!(py, "http"))?;
-        template.set_item(intern!(py, "asgi"), py.None())?;
-        template.set_item(intern!(py, "http_version"), HttpVersion::Http11.as_str())?;
-        for name in ["method", "scheme", "path", "raw_path", "query_string", "root_path"] {
+        let names = [
+            "asgi",
+            "http_version",
+            "method",
+            "scheme",
+            "path",
+            "raw_path",
+            "query_string",
+            "root_path",
+            "headers",
+            "client",
+            "server",
+            "state",
+            "extensions",
+        ];
+        for name in names {
             template.set_item(PyString::intern(py, name), py.None())?;
         }
         template.set_item(intern!(py, "root_path"), root_path)?;
-        for name in ["headers", "client", "server", "state", "extensions"] {
-            template.set_item(PyString::intern(py, name), py.None())?;
-        }
         Ok(Self {
             template: template.unbind(),
             asgi: asgi.unbind(),
             state,
-            usual: RefCell::new(Prepared::new(py, USUAL)?),
             counts_are_exact: ffi::has_lock(py)?,
             names: RefCell::default(),
         })
@@ -91,80 +101,79 @@ impl Scopes {
         scope: &HttpScopeRef<'_>,
         memory: &mut Memory,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let is_first = !std::mem::replace(&mut memory.in_use, true);
-        let dict = if is_first { self.base(py, scope)?.dict.into_bound(py) } else { self.repeated(py, scope, memory)? };
-        let headers = if is_first { self.header_list(py, scope.headers)? } else { self.headers(py, scope, memory)? };
-        dict.set_item(intern!(py, "asgi"), self.asgi.bind(py).copy()?)?;
-        dict.set_item(intern!(py, "headers"), headers)?;
-        dict.set_item(intern!(py, "state"), self.state.bind(py).copy()?)?;
-        dict.set_item(intern!(py, "extensions"), self.extensions(py, scope.extensions)?)?;
-        Ok(dict)
-    }
-
-    fn repeated<'py>(
-        &self,
-        py: Python<'py>,
-        scope: &HttpScopeRef<'_>,
-        memory: &mut Memory,
-    ) -> PyResult<Bound<'py, PyDict>> {
-        match &mut memory.base {
-            Some(base) => {
-                base.update(py, scope)?;
-                base.dict.bind(py).copy()
-            }
-            none => none.insert(self.base(py, scope)?).dict.bind(py).copy(),
+        if !std::mem::replace(&mut memory.in_use, true) {
+            return Ok(self.prepare(py, scope)?.scope.into_bound(py));
         }
+        let prepared = match &mut memory.prepared {
+            Some(prepared) => {
+                self.update(py, prepared, scope)?;
+                prepared
+            }
+            none => none.insert(self.prepare(py, scope)?),
+        };
+        prepared.scope.bind(py).copy()
     }
 
-    fn base(&self, py: Python<'_>, scope: &HttpScopeRef<'_>) -> PyResult<Base> {
+    fn prepare(&self, py: Python<'_>, scope: &HttpScopeRef<'_>) -> PyResult<Prepared> {
         let dict = self.template.bind(py).copy()?;
         dict.set_item(intern!(py, "scheme"), PyString::intern(py, scope.scheme.as_str()))?;
         dict.set_item(intern!(py, "client"), address(py, scope.client)?)?;
         dict.set_item(intern!(py, "server"), address(py, scope.server)?)?;
-        let mut base = Base {
-            dict: dict.unbind(),
+        let mut prepared = Prepared {
+            scope: dict.unbind(),
             raw_path: PyBytes::new(py, b"").unbind(),
             query_string: PyBytes::new(py, b"").unbind(),
-            method: intern!(py, "GET").clone().unbind(),
-            http_version: HttpVersion::Http11,
+            method: PyString::new(py, "").unbind(),
+            http_version: scope.http_version,
+            asgi: PyDict::new(py).unbind(),
+            state: PyDict::new(py).unbind(),
+            extensions: PyDict::new(py).unbind(),
+            advertised_items: PyDict::new(py).unbind(),
+            payloads: Vec::new(),
+            advertised: scope.extensions,
+            headers: PyList::empty(py).unbind(),
+            fields: Vec::new(),
         };
-        base.dict.bind(py).set_item(intern!(py, "method"), &base.method)?;
-        base.dict.bind(py).set_item(intern!(py, "query_string"), &base.query_string)?;
-        base.update(py, scope)?;
-        Ok(base)
+        prepared.set_version(py, scope.http_version)?;
+        prepared.set_query_string(py, scope.query_string)?;
+        prepared.set_line(py, scope)?;
+        prepared.set_asgi(py, &self.asgi)?;
+        prepared.set_state(py, &self.state)?;
+        prepared.set_extensions(py, scope.extensions)?;
+        prepared.set_headers(py, self.header_tuples(py, scope.headers)?)?;
+        Ok(prepared)
     }
 
-    /// `extensions`, for this request alone, the dicts in it included.
-    fn extensions<'py>(&self, py: Python<'py>, extensions: Extensions) -> PyResult<Bound<'py, PyDict>> {
-        if extensions != USUAL {
-            return Ok(Prepared::new(py, extensions)?.dict.into_bound(py));
+    /// Makes the prepared scope say what this request says, and be as new.
+    fn update(&self, py: Python<'_>, prepared: &mut Prepared, scope: &HttpScopeRef<'_>) -> PyResult<()> {
+        prepared.set_line(py, scope)?;
+        if prepared.query_string.as_bytes(py) != scope.query_string {
+            prepared.set_query_string(py, scope.query_string)?;
         }
-        let mut usual = self.usual.borrow_mut();
-        if !(self.counts_are_exact && usual.is_untouched(py)) {
-            *usual = Prepared::new(py, USUAL)?;
+        if prepared.http_version != scope.http_version {
+            prepared.set_version(py, scope.http_version)?;
         }
-        usual.dict.bind(py).copy()
+        let exact = self.counts_are_exact;
+        if !(exact && prepared.asgi_is_untouched(py, &self.asgi)) {
+            prepared.set_asgi(py, &self.asgi)?;
+        }
+        if !(exact && prepared.state_is_untouched(py) && self.state.bind(py).is_empty()) {
+            prepared.set_state(py, &self.state)?;
+        }
+        if !(exact && prepared.advertised == scope.extensions && prepared.extensions_are_untouched(py)) {
+            prepared.set_extensions(py, scope.extensions)?;
+        }
+        if !scope.headers_repeated {
+            prepared.set_headers(py, self.header_tuples(py, scope.headers)?)?;
+        } else if !(exact && prepared.headers_are_untouched(py)) {
+            // The tuples are immutable, and shared.
+            let fields = std::mem::take(&mut prepared.fields);
+            prepared.set_headers(py, fields)?;
+        }
+        Ok(())
     }
 
-    fn headers<'py>(
-        &self,
-        py: Python<'py>,
-        scope: &HttpScopeRef<'_>,
-        memory: &mut Memory,
-    ) -> PyResult<Bound<'py, PyList>> {
-        let kept = match &memory.headers {
-            Some(kept) if scope.headers_repeated => kept.bind(py).clone(),
-            _ => {
-                let list = self.header_list(py, scope.headers)?;
-                memory.headers = Some(list.clone().unbind());
-                list
-            }
-        };
-        // The application may change its list; the tuples in it are shared, and immutable.
-        Ok(kept.get_slice(0, kept.len()))
-    }
-
-    fn header_list<'py>(&self, py: Python<'py>, headers: &Headers) -> PyResult<Bound<'py, PyList>> {
+    fn header_tuples(&self, py: Python<'_>, headers: &Headers) -> PyResult<Vec<Py<PyAny>>> {
         let mut names = self.names.borrow_mut();
         let tuples = headers.iter().map(|(name, value)| {
             let name = match names.get(name) {
@@ -177,56 +186,95 @@ impl Scopes {
                     bytes
                 }
             };
-            PyTuple::new(py, [name, PyBytes::new(py, value)])
+            Ok(PyTuple::new(py, [name, PyBytes::new(py, value)])?.into_any().unbind())
         });
-        PyList::new(py, tuples.collect::<PyResult<Vec<_>>>()?)
+        tuples.collect()
     }
 }
 
-impl Base {
-    /// Makes it say what this request says.
-    fn update(&mut self, py: Python<'_>, scope: &HttpScopeRef<'_>) -> PyResult<()> {
-        let dict = self.dict.bind(py);
+/// The references to an object in the prepared scope that nobody else has: the scope's and the one beside it.
+const OURS: isize = 2;
+
+impl Prepared {
+    fn set_line(&mut self, py: Python<'_>, scope: &HttpScopeRef<'_>) -> PyResult<()> {
+        let dict = self.scope.bind(py);
         if self.raw_path.as_bytes(py) != scope.raw_path {
             self.raw_path = PyBytes::new(py, scope.raw_path).unbind();
             dict.set_item(intern!(py, "raw_path"), &self.raw_path)?;
             dict.set_item(intern!(py, "path"), &*scope.path)?;
         }
-        if self.query_string.as_bytes(py) != scope.query_string {
-            self.query_string = PyBytes::new(py, scope.query_string).unbind();
-            dict.set_item(intern!(py, "query_string"), &self.query_string)?;
-        }
         if self.method.to_str(py)? != scope.method {
             self.method = PyString::new(py, scope.method).unbind();
             dict.set_item(intern!(py, "method"), &self.method)?;
         }
-        if self.http_version != scope.http_version {
-            self.http_version = scope.http_version;
-            dict.set_item(intern!(py, "http_version"), scope.http_version.as_str())?;
-        }
         Ok(())
     }
-}
 
-impl Prepared {
-    fn new(py: Python<'_>, extensions: Extensions) -> PyResult<Self> {
+    fn set_query_string(&mut self, py: Python<'_>, query_string: &[u8]) -> PyResult<()> {
+        self.query_string = PyBytes::new(py, query_string).unbind();
+        self.scope.bind(py).set_item(intern!(py, "query_string"), &self.query_string)
+    }
+
+    fn set_version(&mut self, py: Python<'_>, version: HttpVersion) -> PyResult<()> {
+        self.http_version = version;
+        self.scope.bind(py).set_item(intern!(py, "http_version"), version.as_str())
+    }
+
+    fn set_asgi(&mut self, py: Python<'_>, asgi: &Py<PyDict>) -> PyResult<()> {
+        self.asgi = asgi.bind(py).copy()?.unbind();
+        self.scope.bind(py).set_item(intern!(py, "asgi"), &self.asgi)
+    }
+
+    fn asgi_is_untouched(&self, py: Python<'_>, asgi: &Py<PyDict>) -> bool {
+        let ours = self.asgi.bind(py);
+        ffi::reference_count(ours) == OURS && ffi::have_same_items(ours, asgi.bind(py))
+    }
+
+    /// A shallow copy, taken for each request (LIFE-16).
+    fn set_state(&mut self, py: Python<'_>, state: &Py<PyDict>) -> PyResult<()> {
+        self.state = state.bind(py).copy()?.unbind();
+        self.scope.bind(py).set_item(intern!(py, "state"), &self.state)
+    }
+
+    /// Only an empty one is used again: what others hold, it must not hold on to.
+    fn state_is_untouched(&self, py: Python<'_>) -> bool {
+        let state = self.state.bind(py);
+        state.is_empty() && ffi::reference_count(state) == OURS
+    }
+
+    fn set_extensions(&mut self, py: Python<'_>, extensions: Extensions) -> PyResult<()> {
         let dict = PyDict::new(py);
-        let mut payloads = Vec::with_capacity(4);
+        self.payloads.clear();
         for name in extension_names(extensions) {
             let payload = PyDict::new(py);
             dict.set_item(PyString::intern(py, name), &payload)?;
-            payloads.push(payload.unbind());
+            self.payloads.push(payload.unbind());
         }
-        Ok(Self { dict: dict.unbind(), payloads })
+        self.advertised = extensions;
+        self.advertised_items = dict.copy()?.unbind();
+        self.extensions = dict.unbind();
+        self.scope.bind(py).set_item(intern!(py, "extensions"), &self.extensions)
     }
 
-    /// Whether nobody has the inner dicts any more and they are as they were: then nobody can tell them from new ones.
-    fn is_untouched(&self, py: Python<'_>) -> bool {
-        self.payloads.iter().all(|payload| {
-            let payload = payload.bind(py);
-            // This list's reference, and the prepared dict's.
-            payload.is_empty() && ffi::reference_count(payload) == 2
-        })
+    fn extensions_are_untouched(&self, py: Python<'_>) -> bool {
+        let extensions = self.extensions.bind(py);
+        ffi::reference_count(extensions) == OURS
+            && ffi::have_same_items(extensions, self.advertised_items.bind(py))
+            && self.payloads.iter().all(|payload| {
+                let payload = payload.bind(py);
+                payload.is_empty() && ffi::reference_count(payload) == OURS + 1
+            })
+    }
+
+    fn set_headers(&mut self, py: Python<'_>, fields: Vec<Py<PyAny>>) -> PyResult<()> {
+        self.headers = PyList::new(py, &fields)?.unbind();
+        self.fields = fields;
+        self.scope.bind(py).set_item(intern!(py, "headers"), &self.headers)
+    }
+
+    fn headers_are_untouched(&self, py: Python<'_>) -> bool {
+        let headers = self.headers.bind(py);
+        ffi::reference_count(headers) == OURS && ffi::has_items(headers, &self.fields)
     }
 }
 

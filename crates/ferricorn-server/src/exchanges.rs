@@ -6,7 +6,7 @@ use asgi::{Application, ExchangeId, Outcome, ReceiveEvent, ResponseStart, SendEr
 use ferricorn_proto::Content;
 use ferricorn_proto::http1::Finished;
 
-use crate::connection::{Connection, Part};
+use crate::connection::Part;
 use crate::file;
 use crate::host::Problem;
 use crate::slab::Key;
@@ -37,12 +37,6 @@ pub enum Sent {
 }
 
 impl<A: Application> State<A> {
-    /// The connection of an exchange that runs, or whose response has just been completed.
-    pub(crate) fn exchange(&mut self, exchange: ExchangeId) -> Option<&mut Connection<A>> {
-        let connection = self.connections.get_mut(key_of(exchange))?;
-        (connection.sequence == exchange.sequence).then_some(connection)
-    }
-
     pub(crate) fn receive<T>(&mut self, exchange: ExchangeId, take: impl FnOnce(&[u8]) -> T) -> Poll<ReceiveEvent<T>> {
         let key = key_of(exchange);
         let Some(connection) = self.connections.get_mut(key) else { return Poll::Ready(ReceiveEvent::Disconnect) };
@@ -88,9 +82,17 @@ impl<A: Application> State<A> {
 
     /// Whether an exchange that was blocked is so no more.
     pub(crate) fn sent(&mut self, exchange: ExchangeId) -> Poll<Result<(), SendError>> {
-        let Some(connection) = self.exchange(exchange) else { return Poll::Ready(Err(SendError::Disconnected)) };
+        let Some(connection) = self.connections.get_mut(key_of(exchange)) else {
+            return Poll::Ready(Err(SendError::Disconnected));
+        };
+        if connection.sequence != exchange.sequence {
+            return Poll::Ready(Ok(()));
+        }
         if connection.http.disconnected() {
             return Poll::Ready(Err(SendError::Disconnected));
+        }
+        if !connection.http.exchange_is_open() {
+            return Poll::Ready(Ok(()));
         }
         connection.send_waiting = connection.http.transmit().len() > LOW_WATER;
         if connection.send_waiting { Poll::Pending } else { Poll::Ready(Ok(())) }

@@ -72,6 +72,8 @@ pub enum Problem {
         /// Which deadline.
         kind: TimeoutKind,
     },
+    /// The poller failed; it is asked again at the next turn.
+    Poll(io::Error),
     /// Accepting failed, for want of descriptors as a rule; it is tried again at the next tick.
     Accept(io::Error),
 }
@@ -82,6 +84,7 @@ impl fmt::Display for Problem {
         match self {
             Self::Request { client, error } => write!(f, "{}: refused a request: {error}", who(client)),
             Self::Timeout { client, kind } => write!(f, "{}: {kind}", who(client)),
+            Self::Poll(error) => write!(f, "cannot ask what is ready: {error}"),
             Self::Accept(error) => write!(f, "cannot accept connections: {error}; trying again shortly"),
         }
     }

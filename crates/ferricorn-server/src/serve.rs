@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use asgi::AsyncApplication;
 
@@ -42,9 +42,13 @@ pub fn serve(
     let worker = Rc::new(Worker::new(Tasks::new(application), host, config, listeners)?);
     Tasks::attach(&worker)?;
     let mut draining = false;
+    let mut next_tick = Instant::now() + TICK;
     while !drained.0.load(Ordering::Relaxed) {
         worker.wait(Some(if soon.take() { Duration::ZERO } else { TICK }));
-        worker.tick();
+        if Instant::now() >= next_tick {
+            worker.tick();
+            next_tick = Instant::now() + TICK;
+        }
         if !draining && stop.0.load(Ordering::Relaxed) {
             draining = true;
             worker.drain();

@@ -117,7 +117,7 @@ impl<A: Application, H: Host> Worker<A, H> {
             // An application may run a loop inside the loop: then the outer turn has the buffer of events.
             let mut events = state.events.take().unwrap_or_else(Poller::events);
             if let Err(error) = state.poller.poll(&mut events, timeout) {
-                state.problems.push(Problem::Accept(error));
+                state.problems.push(Problem::Poll(error));
             }
             state.clock.update();
             events

@@ -211,3 +211,24 @@ fn two_receives_share_what_comes() {
     client.send("1\r\nb\r\n0\r\n\r\n");
     assert_eq!(client.response().text(), "ab");
 }
+
+/// A response of one part that is larger than what the sockets hold, and a next request behind it.
+#[test]
+fn the_last_send_ends_well_though_the_next_request_follows() {
+    let (note, journal) = Journal::new();
+    let server = Server::start(move |_, _, send: Send| {
+        let note = note.clone();
+        async move {
+            send.send(start(200)).await?;
+            let sent = send.send(last(vec![b'x'; SOCKETS])).await;
+            note.send(sent.as_ref().err().map(ToString::to_string)).unwrap();
+            sent
+        }
+    });
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3));
+    for _ in 0..3 {
+        assert_eq!(client.response().body.len(), SOCKETS);
+    }
+    assert_eq!([journal.next(), journal.next(), journal.next()], [None, None, None]);
+}

@@ -62,14 +62,9 @@ fn ext_10_the_file_may_go_once_it_is_sent() {
         let (path, note) = (path.clone(), note.clone());
         async move {
             send.send(start(200)).await?;
-            let mut sending = std::pin::pin!(send.send(SendEvent::ResponsePathsend { path: path.clone() }));
-            std::future::poll_fn(|context| {
-                let _ = Future::poll(sending.as_mut(), context);
-                std::task::Poll::Ready(())
-            })
-            .await;
+            let sent = send.send(SendEvent::ResponsePathsend { path: path.clone() }).await;
             note.send(fs::remove_file(&path)).unwrap();
-            sending.await
+            sent
         }
     });
     let mut client = server.connect();
