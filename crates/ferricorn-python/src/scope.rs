@@ -32,7 +32,7 @@ pub(crate) struct Scopes {
 pub(crate) struct Memory {
     /// Whether there was a request: most connections that have only one keep nothing.
     in_use: bool,
-    prepared: Option<Prepared>,
+    prepared: Option<Box<Prepared>>,
 }
 
 /// The connection's prepared scope, of which each of its scopes is a copy, and what it says.
@@ -109,7 +109,7 @@ impl Scopes {
                 self.update(py, prepared, scope)?;
                 prepared
             }
-            none => none.insert(self.prepare(py, scope)?),
+            none => none.insert(Box::new(self.prepare(py, scope)?)),
         };
         prepared.scope.bind(py).copy()
     }
