@@ -1,7 +1,6 @@
 """Nothing of a scope reaches the next one (SCP-02, SCP-17, SCP-24).
 
 The server uses again what comes back untouched: nobody may be able to tell.
-
 """
 
 from __future__ import annotations
