@@ -23,7 +23,7 @@ use crate::state::{Call, State};
 const REQUESTS_PER_TURN: usize = 32;
 
 /// How long a finished response may wait for others of its turn, so that they are written together.
-const BATCH_TIME: Duration = Duration::from_millis(1);
+const BATCH_TIME: Duration = Duration::from_millis(2);
 
 /// How many responses are put off between two looks at the time.
 const LOOK_EVERY: usize = 8;
