@@ -10,7 +10,7 @@ use std::io::IoSlice;
 /// free at once; a longer one is written from where it is. Measured over loopback, head and body in one vectored write
 /// against one copy: up to 4 KiB the copy is 50 to 250 ns cheaper, from 8 to 16 KiB it is the same, from 32 KiB it costs
 /// 300 ns more and from 64 KiB 1,000.
-const LARGE: usize = 16 * 1024;
+pub(crate) const LARGE: usize = 16 * 1024;
 
 /// Capacity of the copying buffer that is kept when it has run empty.
 const KEPT_CAPACITY: usize = 16 * 1024;
@@ -89,7 +89,8 @@ enum Source<B> {
 }
 
 impl<B: AsRef<[u8]>> Transmit<B> {
-    pub(crate) const fn new() -> Self {
+    /// Nothing waits.
+    pub const fn new() -> Self {
         Self { copied: Vec::new(), taken: 0, held: 0, large: VecDeque::new(), tail: 0, waiting: 0 }
     }
 
@@ -252,6 +253,12 @@ impl<B: AsRef<[u8]>> Source<B> {
             }
         }
         self.remaining() == 0
+    }
+}
+
+impl<B: AsRef<[u8]>> Default for Transmit<B> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
