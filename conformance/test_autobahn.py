@@ -126,58 +126,13 @@ def test_the_list_tells_what_is_wrong_and_leaves_out_what_is_perfect(tmp_path: P
 def test_tables_add_up() -> None:
     results = [result("1.1"), result("12.1.1", seconds=2.0), result("13.1.1", Outcome(OK, "UNCLEAN"), seconds=4.0)]
     *_, total = group_table(results).splitlines()
-    assert total.split() == [
-        "|",
-        "all",
-        "|",
-        "3",
-        "|",
-        "3",
-        "|",
-        "0",
-        "|",
-        "0",
-        "|",
-        "0",
-        "|",
-        "0",
-        "|",
-        "1",
-        "|",
-        "7.0",
-        "|",
-        "1.5",
-        "|",
-    ]
+    assert cells(total) == ["all", "3", *"300001", "7.0", "1.5"]
     *_, line = server_table({"x 1.0": results}).splitlines()
-    assert line.split() == [
-        "|",
-        "x",
-        "1.0",
-        "|",
-        "3",
-        "|",
-        "0",
-        "|",
-        "0",
-        "|",
-        "0",
-        "|",
-        "0",
-        "|",
-        "1",
-        "|",
-        "1.0",
-        "|",
-        "2.0",
-        "|",
-        "4.0",
-        "|",
-        "6.0",
-        "|",
-        "1.0",
-        "|",
-    ]
+    assert cells(line) == ["x 1.0", *"300001", "1.0", "2.0", "4.0", "6.0", "1.0"]
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def test_cpu_time_is_charged_to_the_case_that_took_it() -> None:

@@ -32,6 +32,7 @@ class Run:
     results: Sequence[Result]
     different: Mapping[str, str]
     seconds: float
+    suite_cpu_seconds: float
 
 
 def main() -> int:
@@ -95,11 +96,11 @@ def _run(
     _say(f"{label}: {len(wanted)} cases")
     with _running(options, name, folder / "server.log") as server:
         progress = Progress(len(wanted), server.cpu_seconds)
-        fuzzing.run(suite, server.url, name, chosen, folder, progress.begun)
+        suite_cpu = fuzzing.run(suite, server.url, name, chosen, folder, progress.begun)
         progress.ended()
         status = server.exit_status()
     results = read_results(folder, name, progress.cpu_seconds)
-    run = Run(label, results, differences(wanted, results), progress.seconds)
+    run = Run(label, results, differences(wanted, results), progress.seconds, suite_cpu)
     _tell(run)
     if status is not None:
         _say(f"the server ended by itself, with status {status}: {folder / 'server.log'}")
@@ -118,6 +119,7 @@ def _running(options: argparse.Namespace, name: str, log: Path) -> Iterator[Runn
 def _tell(run: Run) -> None:
     """The closing line has the form of pytest's, for whoever looks for those in a log."""
     print(f"\n{run.label}\n\n{group_table(run.results)}\n")
+    print(f"the suite itself took {run.suite_cpu_seconds:.1f} s of CPU time, which no server can save\n")
     notable = case_list(run.results, run.different)
     if notable:
         print(f"not OK in both verdicts, or not as expected:\n\n{notable}\n")

@@ -92,13 +92,16 @@ def _probe(candidate: str) -> Path | None:
 
 def _make(home: Path, python: Path) -> None:
     tools, suite = home / "virtualenv", home / "suite"
+    # The interpreters with -m, not the commands beside them: those cannot begin with a long path.
+    new, old = tools / "bin" / "python", suite / "bin" / "python"
     steps: tuple[list[str | Path], ...] = (
         [sys.executable, "-m", "venv", tools],
-        [tools / "bin" / "pip", "install", VIRTUALENV],
-        [tools / "bin" / "virtualenv", "--no-periodic-update", "--app-data", home / "seeds", "-p", python, suite],
+        [new, "-m", "pip", "install", VIRTUALENV],
+        # What virtualenv keeps for the next time goes here too, not into the home folder.
+        [new, "-m", "virtualenv", "--no-periodic-update", "--app-data", home / "seeds", "-p", python, suite],
         # Not resolved again: the lock names everything, and nothing newer than it.
-        [suite / "bin" / "python", "-m", "pip", "install", "--no-deps", "-r", LOCK],
-        [suite / "bin" / "python", "-c", "import autobahntestsuite.wstest, wsaccel"],
+        [old, "-m", "pip", "install", "--no-deps", "-r", LOCK],
+        [old, "-c", "import autobahntestsuite.wstest, wsaccel"],
     )
     with (home / "setup.log").open("w+") as log:
         for step in steps:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import select
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -19,15 +20,17 @@ class SuiteFailedError(Exception):
     """The suite ended with an error, or hung; the message says where its output is."""
 
 
-def run(python: Path, url: str, agent: str, cases: Sequence[str], folder: Path, begun: Callable[[str], None]) -> None:
+def run(python: Path, url: str, agent: str, cases: Sequence[str], folder: Path, begun: Callable[[str], None]) -> float:
     """Runs the cases against `url` and writes the suite's report about `agent` into the folder.
 
-    `begun` is called with each case whose connection has opened. Raises SuiteFailedError.
+    `begun` is called with each case whose connection has opened. Returns the CPU seconds that the suite itself took.
+    Raises SuiteFailedError.
     """
     specification = folder / "specification.json"
     servers = [{"url": url, "agent": agent}]
     specification.write_text(json.dumps({"outdir": str(folder), "servers": servers, "cases": list(cases)}))
     log = folder / "suite.log"
+    before = _ended_children()
     with log.open("wb") as output:
         process = subprocess.Popen(
             [python, "-u", "-m", "autobahntestsuite.wstest", "-m", "fuzzingclient", "-s", specification],
@@ -45,6 +48,13 @@ def run(python: Path, url: str, agent: str, cases: Sequence[str], folder: Path, 
             process.wait()
     if process.returncode or not (folder / "index.json").exists():
         raise SuiteFailedError(f"the suite ended with status {process.returncode} and wrote no report: {log}")
+    return _ended_children() - before
+
+
+def _ended_children() -> float:
+    """CPU seconds of all child processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _follow(process: subprocess.Popen[bytes], write: Callable[[bytes], object], begun: Callable[[str], None]) -> None:
