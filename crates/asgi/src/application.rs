@@ -4,9 +4,9 @@ use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::{HttpScopeRef, ReceiveEvent, Scope, SendError, SendEvent};
+use crate::{ReceiveEvent, Scope, ScopeRef, SendError, SendEvent};
 
-/// Names one exchange (a request and its response) of a worker. Never a pointer: one that outlives its exchange finds
+/// Names one exchange (a request and its response, or a WebSocket) of a worker. Never a pointer: one that outlives its exchange finds
 /// nothing, and says so (CON-14).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ExchangeId {
@@ -43,11 +43,14 @@ pub trait Application: 'static {
     /// that repeat. Dropped when the connection ends.
     type ConnectionMemory: Default + 'static;
 
-    /// What the application holds the bytes of a response body in.
+    /// What the application holds the bytes of a response body or message in.
     type Body: AsRef<[u8]> + 'static;
 
-    /// Starts the application on one request (APP-01). It reports its end by the server's `finish`, during the call or later.
-    fn call(&self, scope: &HttpScopeRef<'_>, exchange: ExchangeId, memory: &mut Self::ConnectionMemory);
+    /// What the application holds the text of a message in.
+    type Text: AsRef<str> + Into<Self::Body> + 'static;
+
+    /// Starts the application on one request or WebSocket (APP-01). It reports its end by the server's `finish`, during the call or later.
+    fn call(&self, scope: &ScopeRef<'_>, exchange: ExchangeId, memory: &mut Self::ConnectionMemory);
 
     /// Something that the exchange waited for may go on.
     fn wake(&self, exchange: ExchangeId, wake: Wake);
@@ -59,7 +62,7 @@ pub trait Application: 'static {
 /// An application as people write it: `async fn app(scope: Scope, receive: Receive, send: Send)`.
 ///
 /// The error that it returns is the end of its exchange: a 500 where nothing has been sent, a broken connection after
-/// (ERR-05); [`SendError::Disconnected`] passes quietly (HTTP-29).
+/// (ERR-05), the close code 1011 on a WebSocket (WS-21); [`SendError::Disconnected`] passes quietly (HTTP-29).
 pub trait AsyncApplication: 'static {
     /// The future of one call.
     fn call(&self, scope: Scope, receive: Receive, send: Send)

@@ -1,4 +1,4 @@
-//! What the two sides say to each other (HTTP-01 to HTTP-32, EXT rows).
+//! What the two sides say to each other (HTTP-01 to HTTP-32, WS-01 to WS-29, EXT rows).
 
 use std::fmt;
 use std::fs::File;
@@ -6,10 +6,29 @@ use std::path::PathBuf;
 
 use crate::{Headers, InvalidHeader};
 
-/// What `receive` gives. `B` is how the application wants bytes.
+/// A message of a WebSocket, whole (WS-08): `B` holds bytes, `T` text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message<B = Vec<u8>, T = String> {
+    /// `text`
+    Text(T),
+    /// `bytes`
+    Binary(B),
+}
+
+impl<B: AsRef<[u8]>, T: AsRef<str>> Message<B, T> {
+    /// The bytes of either kind.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_ref().as_bytes(),
+            Self::Binary(bytes) => bytes.as_ref(),
+        }
+    }
+}
+
+/// What `receive` gives. `B` is how the application wants bytes, `T` how it wants text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum ReceiveEvent<B = Vec<u8>> {
+pub enum ReceiveEvent<B = Vec<u8>, T = String> {
     /// `http.request`: a part of the body; `more_body` is false exactly once, on the last (HTTP-01, HTTP-02).
     Request {
         /// The bytes, without the framing of any transfer coding (HTTP-03).
@@ -19,6 +38,17 @@ pub enum ReceiveEvent<B = Vec<u8>> {
     },
     /// `http.disconnect`: the response is complete or the client is gone; it repeats (HTTP-07, HTTP-08).
     Disconnect,
+    /// `websocket.connect`: the client has sent its handshake and waits (WS-01).
+    WebSocketConnect,
+    /// `websocket.receive` (WS-07)
+    WebSocketReceive(Message<B, T>),
+    /// `websocket.disconnect`: the WebSocket is closed, by whichever side; it repeats (WS-14 to WS-18).
+    WebSocketDisconnect {
+        /// Why (RFC 6455 section 7.4): 1005 where the client's close frame said nothing, 1006 where none came.
+        code: u16,
+        /// What the close frame said beside the code.
+        reason: String,
+    },
 }
 
 /// The head of a response: `http.response.start` (HTTP-13).
@@ -32,10 +62,10 @@ pub struct ResponseStart {
     pub trailers: bool,
 }
 
-/// What an application may send on an HTTP exchange. `B` is what it holds bytes in: large bodies are written from there.
+/// What an application may send. `B` is what it holds bytes in, `T` text: large ones are written from there.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum SendEvent<B = Vec<u8>> {
+pub enum SendEvent<B = Vec<u8>, T = String> {
     /// `http.response.start`
     ResponseStart(ResponseStart),
     /// `http.response.body` (HTTP-15)
@@ -73,9 +103,34 @@ pub enum SendEvent<B = Vec<u8>> {
         /// The values of its `link` fields.
         links: Vec<Vec<u8>>,
     },
+    /// `websocket.accept` (WS-04)
+    WebSocketAccept {
+        /// One of those that the client offered, or none (WS-06).
+        subprotocol: Option<String>,
+        /// Further fields of the handshake's response, in order; those of the handshake itself are the server's (WS-05).
+        headers: Headers,
+    },
+    /// `websocket.send` (WS-10)
+    WebSocketSend(Message<B, T>),
+    /// `websocket.close`: before the accept, a 403 (WS-11); after it, a close frame (WS-12).
+    WebSocketClose {
+        /// 1000 to 4999, and none of those that only report (WS-13).
+        code: u16,
+        /// At most 123 bytes.
+        reason: String,
+    },
+    /// `websocket.http.response.start` (EXT-01): denies the handshake by a response of the application's own.
+    WebSocketResponseStart(ResponseStart),
+    /// `websocket.http.response.body` (EXT-01)
+    WebSocketResponseBody {
+        /// The bytes of this part.
+        body: B,
+        /// Whether another part follows.
+        more_body: bool,
+    },
 }
 
-impl<B> SendEvent<B> {
+impl<B, T> SendEvent<B, T> {
     /// The event's `type`, as ASGI writes it.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -85,6 +140,11 @@ impl<B> SendEvent<B> {
             Self::ResponsePathsend { .. } => "http.response.pathsend",
             Self::ResponseZerocopysend { .. } => "http.response.zerocopysend",
             Self::ResponseEarlyHint { .. } => "http.response.early_hint",
+            Self::WebSocketAccept { .. } => "websocket.accept",
+            Self::WebSocketSend(_) => "websocket.send",
+            Self::WebSocketClose { .. } => "websocket.close",
+            Self::WebSocketResponseStart(_) => "websocket.http.response.start",
+            Self::WebSocketResponseBody { .. } => "websocket.http.response.body",
         }
     }
 }
@@ -115,6 +175,14 @@ pub enum SendError {
     },
     /// The file of a pathsend or zerocopysend cannot be read (EXT-09).
     File(std::io::Error),
+    /// A subprotocol that the client did not offer (WS-06).
+    Subprotocol(String),
+    /// A header field that is the server's to send in the response to a WebSocket handshake (WS-05).
+    HandshakeHeader(&'static str),
+    /// A code that may not stand in a close frame (WS-13).
+    CloseCode(u16),
+    /// A reason that does not fit into a close frame: so many bytes (WS-13).
+    CloseReason(usize),
 }
 
 impl fmt::Display for SendError {
@@ -131,6 +199,16 @@ impl fmt::Display for SendError {
                 write!(f, "the response body is longer than its content-length of {promised} bytes")
             }
             Self::File(error) => write!(f, "the file to send cannot be read: {error}"),
+            Self::Subprotocol(name) => write!(f, "the client did not offer the subprotocol {name:?}"),
+            Self::HandshakeHeader(name) => {
+                write!(f, "the header \"{name}\" is the server's to send when it accepts a WebSocket")
+            }
+            Self::CloseCode(code) => {
+                write!(f, "{code} may not be sent as a close code: expected 1000 to 4999, without 1005, 1006 and 1015")
+            }
+            Self::CloseReason(length) => {
+                write!(f, "the reason of a close has {length} bytes in UTF-8: at most 123 fit into its frame")
+            }
         }
     }
 }

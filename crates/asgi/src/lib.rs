@@ -28,6 +28,8 @@ mod headers;
 mod scope;
 
 pub use application::{Application, AsyncApplication, ExchangeId, Exchanges, Outcome, Receive, Send, Wake};
-pub use event::{ReceiveEvent, ResponseStart, SendError, SendEvent};
+pub use event::{Message, ReceiveEvent, ResponseStart, SendError, SendEvent};
 pub use headers::{Headers, InvalidHeader, KnownField};
-pub use scope::{Address, Extensions, HttpScope, HttpScopeRef, HttpVersion, SPEC_VERSION, Scheme, Scope};
+pub use scope::{
+    Address, Extensions, HttpScope, HttpVersion, SPEC_VERSION, Scheme, Scope, ScopeKind, ScopeRef, WebSocketScope,
+};

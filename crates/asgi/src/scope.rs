@@ -14,6 +14,8 @@ pub const SPEC_VERSION: &str = "2.5";
 pub enum Scope {
     /// One HTTP request.
     Http(Box<HttpScope>),
+    /// One WebSocket (WS-28).
+    WebSocket(Box<WebSocketScope>),
 }
 
 /// The HTTP version of a request (SCP-05).
@@ -52,6 +54,14 @@ impl Scheme {
             Self::Https => "https",
         }
     }
+
+    /// As the scope of a WebSocket writes it: `"ws"`, `"wss"`.
+    pub const fn as_websocket_str(self) -> &'static str {
+        match self {
+            Self::Http => "ws",
+            Self::Https => "wss",
+        }
+    }
 }
 
 /// One end of a connection (SCP-13, SCP-14).
@@ -83,15 +93,32 @@ pub struct Extensions {
     pub zerocopysend: bool,
     /// `http.response.early_hint` (EXT-11)
     pub early_hint: bool,
+    /// `websocket.http.response` (EXT-01)
+    pub denial_response: bool,
 }
 
-/// The scope of one HTTP request, borrowed from the connection it came in on.
+/// What only one type of scope has.
+#[derive(Clone, Copy, Debug)]
+pub enum ScopeKind<'a> {
+    /// `"http"`: one request.
+    Http {
+        /// The method, in uppercase (SCP-06).
+        method: &'a str,
+    },
+    /// `"websocket"`: one WebSocket, from its handshake to its end (WS-28).
+    WebSocket {
+        /// What the client offers, in its order of preference (SCP-15).
+        subprotocols: &'a [String],
+    },
+}
+
+/// The scope of one HTTP request or WebSocket, borrowed from the connection it came in on.
 #[derive(Debug)]
-pub struct HttpScopeRef<'a> {
+pub struct ScopeRef<'a> {
+    /// Its type, and what only that type has.
+    pub kind: ScopeKind<'a>,
     /// The protocol version (SCP-05).
     pub http_version: HttpVersion,
-    /// The method, in uppercase (SCP-06).
-    pub method: &'a str,
     /// The scheme (SCP-07).
     pub scheme: Scheme,
     /// The path, percent-decoded once, then UTF-8 with U+FFFD for what is none (SCP-08, SCP-20, SCP-21).
@@ -115,9 +142,9 @@ pub struct HttpScopeRef<'a> {
     pub extensions: Extensions,
 }
 
-/// The scope of one HTTP request, owned. Fields as in [`HttpScopeRef`].
+/// The scope of one HTTP request, owned. Fields as in [`ScopeRef`].
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "documented on HttpScopeRef, field by field")]
+#[expect(missing_docs, reason = "documented on ScopeRef, field by field")]
 pub struct HttpScope {
     pub http_version: HttpVersion,
     pub method: String,
@@ -132,20 +159,54 @@ pub struct HttpScope {
     pub extensions: Extensions,
 }
 
-impl From<&HttpScopeRef<'_>> for HttpScope {
-    fn from(scope: &HttpScopeRef<'_>) -> Self {
-        Self {
-            http_version: scope.http_version,
-            method: scope.method.to_owned(),
-            scheme: scope.scheme,
-            path: scope.path.clone().into_owned(),
-            raw_path: scope.raw_path.to_vec(),
-            query_string: scope.query_string.to_vec(),
-            root_path: scope.root_path.to_owned(),
-            headers: scope.headers.clone(),
-            client: scope.client.cloned(),
-            server: scope.server.cloned(),
-            extensions: scope.extensions,
+/// The scope of one WebSocket, owned. Fields as in [`ScopeRef`].
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "documented on ScopeRef, field by field")]
+pub struct WebSocketScope {
+    pub http_version: HttpVersion,
+    pub scheme: Scheme,
+    pub path: String,
+    pub raw_path: Vec<u8>,
+    pub query_string: Vec<u8>,
+    pub root_path: String,
+    pub headers: Headers,
+    pub client: Option<Address>,
+    pub server: Option<Address>,
+    pub subprotocols: Vec<String>,
+    pub extensions: Extensions,
+}
+
+impl From<&ScopeRef<'_>> for Scope {
+    fn from(scope: &ScopeRef<'_>) -> Self {
+        let path = scope.path.clone().into_owned();
+        let (client, server) = (scope.client.cloned(), scope.server.cloned());
+        match scope.kind {
+            ScopeKind::Http { method } => Self::Http(Box::new(HttpScope {
+                http_version: scope.http_version,
+                method: method.to_owned(),
+                scheme: scope.scheme,
+                path,
+                raw_path: scope.raw_path.to_vec(),
+                query_string: scope.query_string.to_vec(),
+                root_path: scope.root_path.to_owned(),
+                headers: scope.headers.clone(),
+                client,
+                server,
+                extensions: scope.extensions,
+            })),
+            ScopeKind::WebSocket { subprotocols } => Self::WebSocket(Box::new(WebSocketScope {
+                http_version: scope.http_version,
+                scheme: scope.scheme,
+                path,
+                raw_path: scope.raw_path.to_vec(),
+                query_string: scope.query_string.to_vec(),
+                root_path: scope.root_path.to_owned(),
+                headers: scope.headers.clone(),
+                client,
+                server,
+                subprotocols: subprotocols.to_vec(),
+                extensions: scope.extensions,
+            })),
         }
     }
 }

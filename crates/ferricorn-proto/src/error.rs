@@ -66,6 +66,18 @@ pub enum RequestError {
     Trailer,
     /// The trailer fields do not fit into their limit.
     TrailersTooLarge,
+    /// A WebSocket handshake with a method other than GET (RFC 6455 section 4.2.1).
+    WebSocketMethod,
+    /// A WebSocket handshake with a body.
+    WebSocketBody,
+    /// A WebSocket handshake whose Sec-WebSocket-Key is not 16 bytes in base64, or not there once.
+    WebSocketKey,
+    /// A WebSocket handshake for another version than 13 (RFC 6455 section 4.4).
+    WebSocketVersion,
+    /// A Sec-WebSocket-Protocol that is no list of tokens.
+    WebSocketSubprotocols,
+    /// A Sec-WebSocket-Extensions that is no list of extensions (RFC 6455 section 9.1).
+    WebSocketExtensions,
     /// The head did not arrive in time.
     HeadTimeout,
     /// Nothing of the body arrived for too long.
@@ -80,6 +92,7 @@ impl RequestError {
             Self::BodyTooLarge => 413,
             Self::TargetTooLong => 414,
             Self::Expectation => 417,
+            Self::WebSocketVersion => 426,
             Self::FieldsTooLarge | Self::TooManyFields | Self::TrailersTooLarge => 431,
             Self::Connect | Self::CodingUnknown => 501,
             Self::Version => 505,
@@ -119,6 +132,12 @@ impl RequestError {
             Self::ChunkExtension => "a chunk extension is malformed or too long",
             Self::Trailer => "a trailer field is malformed",
             Self::TrailersTooLarge => "the trailer fields are too large",
+            Self::WebSocketMethod => "a WebSocket handshake is a GET request",
+            Self::WebSocketBody => "a WebSocket handshake has no body",
+            Self::WebSocketKey => "the sec-websocket-key is not 16 bytes in base64",
+            Self::WebSocketVersion => "the version of the WebSocket protocol is not 13",
+            Self::WebSocketSubprotocols => "the sec-websocket-protocol is not a list of tokens",
+            Self::WebSocketExtensions => "the sec-websocket-extensions is malformed",
             Self::HeadTimeout => "the request head did not arrive in time",
             Self::BodyTimeout => "the request body did not arrive in time",
         }
@@ -146,6 +165,10 @@ pub enum TimeoutKind {
     Response,
     /// The peer did not close after the last response.
     Linger,
+    /// A ping was sent on a WebSocket and no pong came.
+    Pong,
+    /// A close frame was sent on a WebSocket and none came back.
+    Close,
 }
 
 impl fmt::Display for TimeoutKind {
@@ -156,6 +179,8 @@ impl fmt::Display for TimeoutKind {
             Self::RequestBody => "the request body did not arrive in time",
             Self::Response => "the client stopped reading the response",
             Self::Linger => "the client did not close the connection",
+            Self::Pong => "the client did not answer a ping in time",
+            Self::Close => "the client did not answer a close frame in time",
         })
     }
 }

@@ -7,6 +7,8 @@ use crate::semantics;
 
 /// Where a response stands.
 ///
+/// The events of an HTTP exchange; on a WebSocket, start and body are those of the denial response (EXT-01).
+///
 /// | state          | start | body, more      | body, last                        | trailers              | early hint | returned       | failed       |
 /// |----------------|-------|-----------------|-----------------------------------|-----------------------|------------|----------------|--------------|
 /// | `Waiting`      | Held  | refused         | refused                           | refused               | written    | 500            | 500          |
@@ -16,12 +18,14 @@ use crate::semantics;
 /// | `Satisfied`    | refused | Satisfied (4) | Complete (4)                      | ignored               | ignored    | Complete       | Complete     |
 /// | `Complete`     | ignored | ignored       | ignored                           | ignored               | ignored    | Complete       | Complete     |
 /// | `Truncated`    | ignored | ignored       | ignored                           | ignored               | ignored    | Truncated      | Truncated    |
+/// | `Upgraded`     | refused | refused       | refused                           | refused               | refused    | Upgraded (5)   | Upgraded (5) |
 /// | `Disconnected` | gone  | gone            | gone                              | gone                  | gone       | Disconnected   | Disconnected |
 ///
 /// 1. `Satisfied` when every byte that content-length promised is there, or none may come (HEAD, 204, 304).
 /// 2. `Truncated` when fewer bytes came than content-length promised; `Trailers` when they were promised and can be sent.
 /// 3. Without the trailers that were promised (EXT-15).
 /// 4. Refused when there are bytes in it beyond what was promised; those of HEAD, 204 and 304 are swallowed (HTTP-23).
+/// 5. Its session says what that means (WS-21).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// For the start of the response.
@@ -38,6 +42,8 @@ pub(crate) enum State {
     Complete,
     /// The response ended before its end: the protocol has to break it visibly.
     Truncated,
+    /// There is no response: a WebSocket was accepted, and its session has the say.
+    Upgraded,
     /// The client went.
     Disconnected,
 }
@@ -79,6 +85,7 @@ pub(crate) struct Exchange {
     to_head: bool,
     can_trail: bool,
     trailers: bool,
+    is_websocket: bool,
     status: Option<u16>,
 }
 
@@ -91,6 +98,7 @@ impl Exchange {
             to_head: false,
             can_trail: false,
             trailers: false,
+            is_websocket: false,
             status: None,
         }
     }
@@ -100,13 +108,18 @@ impl Exchange {
         Self { state: State::Waiting, to_head, can_trail, ..Self::none() }
     }
 
+    /// A WebSocket handshake came in.
+    pub(crate) const fn open_websocket() -> Self {
+        Self { state: State::Waiting, is_websocket: true, ..Self::none() }
+    }
+
     pub(crate) const fn state(&self) -> State {
         self.state
     }
 
     /// Whether the response is still to be made or finished.
     pub(crate) const fn is_open(&self) -> bool {
-        matches!(self.state, State::Waiting | State::Held | State::Streaming | State::Trailers)
+        matches!(self.state, State::Waiting | State::Held | State::Streaming | State::Trailers | State::Upgraded)
     }
 
     /// Whether nothing of a final response has been let go, so that it can still be another.
@@ -150,12 +163,13 @@ impl Exchange {
         self.trailers
     }
 
-    /// `http.response.start`. With trailers announced where they cannot be sent, the body's end is the end (EXT-16).
-    pub(crate) fn start(&mut self, start: &ResponseStart) -> Result<Verdict, SendError> {
+    /// The start of a response. With trailers announced where they cannot be sent, the body's end is the end (EXT-16).
+    pub(crate) fn start(&mut self, event: &'static str, start: &ResponseStart) -> Result<Verdict, SendError> {
+        self.check_type(event)?;
         match self.state {
             State::Waiting => {}
             State::Complete | State::Truncated => return Ok(Verdict::Ignore),
-            _ => return Err(self.refuse("http.response.start")),
+            _ => return Err(self.refuse(event)),
         }
         if !(200..=999).contains(&start.status) {
             return Err(SendError::Status(start.status));
@@ -174,6 +188,7 @@ impl Exchange {
 
     /// A part of the body of `length` bytes. None: ignore it.
     pub(crate) fn body(&mut self, event: &'static str, length: u64, more: bool) -> Result<Option<Part>, SendError> {
+        self.check_type(event)?;
         let first = match self.state {
             State::Held => true,
             State::Streaming => false,
@@ -226,7 +241,7 @@ impl Exchange {
                 self.state = State::Complete;
                 Ok(Verdict::Apply)
             }
-            State::Satisfied | State::Complete | State::Truncated => Ok(Verdict::Ignore),
+            State::Satisfied | State::Complete | State::Truncated if !self.is_websocket => Ok(Verdict::Ignore),
             _ => Err(self.refuse("http.response.trailers")),
         }
     }
@@ -234,10 +249,30 @@ impl Exchange {
     /// `http.response.early_hint`; after the start it is ignored (EXT-12).
     pub(crate) fn early_hint(&self) -> Result<Verdict, SendError> {
         match self.state {
+            _ if self.is_websocket => Err(self.refuse("http.response.early_hint")),
             State::Waiting => Ok(Verdict::Apply),
             State::Disconnected => Err(SendError::Disconnected),
             _ => Ok(Verdict::Ignore),
         }
+    }
+
+    /// Whether an event of a WebSocket may come that needs the handshake to be unanswered.
+    pub(crate) fn check_connecting(&self, event: &'static str) -> Result<(), SendError> {
+        match self.state {
+            State::Waiting if self.is_websocket => Ok(()),
+            _ => Err(self.refuse(event)),
+        }
+    }
+
+    /// `websocket.accept`, which [`check_connecting`](Self::check_connecting) has allowed.
+    pub(crate) fn upgrade(&mut self) {
+        self.status = Some(101);
+        self.state = State::Upgraded;
+    }
+
+    /// Whether the event belongs to this type of scope, as its name tells.
+    fn check_type(&self, event: &'static str) -> Result<(), SendError> {
+        if event.starts_with("websocket.") == self.is_websocket { Ok(()) } else { Err(self.refuse(event)) }
     }
 
     /// The application's call ended. [`State::Waiting`] or [`State::Held`] as the answer: a 500 is due; the caller then
@@ -264,9 +299,16 @@ impl Exchange {
         }
     }
 
-    fn refuse(&self, event: &'static str) -> SendError {
+    /// Why the event may not come now. A WebSocket that has been denied is gone for its application (WS-19).
+    pub(crate) fn refuse(&self, event: &'static str) -> SendError {
         let allowed = match self.state {
             State::Disconnected => return SendError::Disconnected,
+            State::Waiting if self.is_websocket => {
+                "websocket.accept, websocket.close or websocket.http.response.start"
+            }
+            State::Upgraded => "websocket.send or websocket.close",
+            State::Held | State::Streaming if self.is_websocket => "websocket.http.response.body",
+            _ if self.is_websocket => return SendError::Disconnected,
             State::Waiting => "http.response.start",
             State::Trailers => "http.response.trailers",
             _ => "http.response.body",

@@ -1,8 +1,11 @@
 //! Every bound and time of a connection: default, unit, reason. This file knows no option's name and reads no clock.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use asgi::Headers;
+
+use crate::websocket;
 
 /// Bounds, times and what every response carries; shared by the connections of a worker.
 #[derive(Clone, Debug)]
@@ -27,6 +30,8 @@ pub struct Limits {
     pub headers: Headers,
     /// Whether responses carry `date` (RFC 9110 section 6.6.1), true.
     pub date: bool,
+    /// Those of WebSockets; None: there are none, and a handshake is a request like any other.
+    pub websocket: Option<Rc<websocket::Limits>>,
 }
 
 impl Limits {
@@ -68,6 +73,7 @@ impl Default for Limits {
             linger: Duration::from_secs(2),
             headers: Headers::new(),
             date: true,
+            websocket: Some(Rc::default()),
         }
     }
 }

@@ -1,16 +1,16 @@
 //! Python as an [`Application`]: the callable, and what belongs to all of its calls.
 
 use std::cell::{Cell, OnceCell, RefCell};
-
+use std::collections::hash_map::Entry;
 use std::rc::{Rc, Weak};
 
-use asgi::{Application, ExchangeId, HttpScopeRef, Outcome, Wake};
+use asgi::{Application, ExchangeId, Outcome, ScopeKind, ScopeRef, Wake};
 use ferricorn_server::{Finished, Worker};
 use pyo3::exceptions::PyBaseExceptionGroup;
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
+use pyo3::pybacked::PyBackedStr;
 use rustc_hash::FxHashMap;
 
 use crate::awaitable::Awaitable;
@@ -18,8 +18,9 @@ use crate::event_loop::EventLoop;
 use crate::exchange::Exchanges;
 use crate::host::Process;
 use crate::scope::{Memory, Scopes};
-use crate::send::{ClientDisconnected, Start};
+use crate::send::{Body, ClientDisconnected, Start};
 use crate::task;
+use crate::waiter::Waiter;
 
 /// After so many answers without a wait, one waits for a turn of the loop: an application that never really waits must
 /// not keep the others from running.
@@ -34,8 +35,17 @@ const LINKS: u32 = 16;
 /// The worker of a Python application.
 pub(crate) type Server = Worker<PythonApplication, Process>;
 
-/// A future, and what it waits for.
-type Waiter = (Wake, Py<PyAny>);
+/// Who waits for something of an exchange: one task as a rule.
+struct Waiting {
+    first: (Wake, Py<Waiter>),
+    others: Vec<(Wake, Py<Waiter>)>,
+}
+
+impl Waiting {
+    fn all(self) -> impl Iterator<Item = (Wake, Py<Waiter>)> {
+        std::iter::once(self.first).chain(self.others)
+    }
+}
 
 /// One Python application on one event loop.
 pub(crate) struct PythonApplication {
@@ -51,8 +61,10 @@ pub(crate) struct PythonApplication {
     pub(crate) start: RefCell<Start>,
     /// The tasks of calls that wait for something: the event loop itself holds tasks weakly.
     tasks: RefCell<FxHashMap<ExchangeId, Py<PyAny>>>,
-    /// The futures that calls of `receive` and `send` wait on.
-    waiting: RefCell<FxHashMap<ExchangeId, Vec<Waiter>>>,
+    /// What calls of `receive` and `send` wait on.
+    waiting: RefCell<FxHashMap<ExchangeId, Waiting>>,
+    /// Whether the event loop itself has called the worker, so that no task runs and another can be resumed.
+    on_loop: Cell<bool>,
     /// Whether the server has cancelled what ran.
     cancelling: Cell<bool>,
     /// Answers without a wait since the loop last ran.
@@ -78,6 +90,7 @@ impl PythonApplication {
             start: RefCell::default(),
             tasks: RefCell::default(),
             waiting: RefCell::default(),
+            on_loop: Cell::new(false),
             cancelling: Cell::new(false),
             instant_answers: Cell::new(0),
         })
@@ -92,13 +105,14 @@ impl PythonApplication {
     fn start_call(
         &self,
         py: Python<'_>,
-        scope: &HttpScopeRef<'_>,
+        scope: &ScopeRef<'_>,
         exchange: ExchangeId,
         memory: &mut Memory,
     ) -> PyResult<()> {
         let Some(server) = self.server.get().and_then(Weak::upgrade) else { return Ok(()) };
-        let scope = self.scopes.http(py, scope, memory)?;
-        let receive = self.exchanges.receive(py, &server, exchange)?;
+        let is_websocket = matches!(scope.kind, ScopeKind::WebSocket { .. });
+        let scope = self.scopes.scope(py, scope, memory)?;
+        let receive = self.exchanges.receive(py, &server, exchange, is_websocket)?;
         let send = self.exchanges.send(py, &server, exchange)?;
         let coroutine = self.callable.bind(py).call1((scope, receive, send))?;
         if let Some(task) = task::start(&self.event_loop, server, exchange, &coroutine)? {
@@ -149,22 +163,35 @@ impl PythonApplication {
         hasty
     }
 
-    /// A future that ends when the exchange is woken for this.
-    pub(crate) fn wait<'py>(&self, py: Python<'py>, exchange: ExchangeId, wake: Wake) -> PyResult<Bound<'py, PyAny>> {
-        let future = self.event_loop.future(py)?;
-        self.waiting.borrow_mut().entry(exchange).or_default().push((wake, future.clone().unbind()));
-        Ok(future)
+    /// What a task can wait on until the exchange is woken for this.
+    pub(crate) fn wait(&self, py: Python<'_>, exchange: ExchangeId, wake: Wake) -> PyResult<Py<Waiter>> {
+        let waiter = Py::new(py, Waiter::new(self.event_loop.object(py)))?;
+        self.add_waiting((wake, waiter.clone_ref(py)), exchange);
+        Ok(waiter)
     }
 
-    /// Nobody waits on this future any more.
-    pub(crate) fn forget(&self, exchange: ExchangeId, future: &Py<PyAny>) {
-        let mut waiting = self.waiting.borrow_mut();
-        if let Some(futures) = waiting.get_mut(&exchange) {
-            futures.retain(|(_, kept)| !kept.is(future));
-            if futures.is_empty() {
-                waiting.remove(&exchange);
+    fn add_waiting(&self, waiter: (Wake, Py<Waiter>), exchange: ExchangeId) {
+        match self.waiting.borrow_mut().entry(exchange) {
+            Entry::Vacant(entry) => {
+                entry.insert(Waiting { first: waiter, others: Vec::new() });
             }
+            Entry::Occupied(mut entry) => entry.get_mut().others.push(waiter),
         }
+    }
+
+    /// Nobody waits on this any more.
+    pub(crate) fn forget(&self, exchange: ExchangeId, waiter: &Py<Waiter>) {
+        let Some(waiting) = self.waiting.borrow_mut().remove(&exchange) else { return };
+        for kept in waiting.all().filter(|(_, kept)| !kept.is(waiter)) {
+            self.add_waiting(kept, exchange);
+        }
+    }
+
+    /// Runs `work` for the event loop, which runs no task meanwhile.
+    pub(crate) fn for_loop(&self, work: impl FnOnce()) {
+        let before = self.on_loop.replace(true);
+        work();
+        self.on_loop.set(before);
     }
 
     /// Cancels the tasks of every call that runs; says how many.
@@ -204,9 +231,10 @@ fn is_disconnect(error: &Bound<'_, PyAny>, depth: u32) -> bool {
 
 impl Application for PythonApplication {
     type ConnectionMemory = Memory;
-    type Body = PyBackedBytes;
+    type Body = Body;
+    type Text = PyBackedStr;
 
-    fn call(&self, scope: &HttpScopeRef<'_>, exchange: ExchangeId, memory: &mut Memory) {
+    fn call(&self, scope: &ScopeRef<'_>, exchange: ExchangeId, memory: &mut Memory) {
         Python::attach(|py| {
             if let Err(error) = self.start_call(py, scope, exchange, memory)
                 && let Some(server) = self.server.get().and_then(Weak::upgrade)
@@ -217,15 +245,16 @@ impl Application for PythonApplication {
     }
 
     fn wake(&self, exchange: ExchangeId, wake: Wake) {
-        let Some(futures) = self.waiting.borrow_mut().remove(&exchange) else { return };
+        let Some(waiting) = self.waiting.borrow_mut().remove(&exchange) else { return };
         Python::attach(|py| {
-            let (due, rest): (Vec<_>, Vec<_>) = futures.into_iter().partition(|(wanted, _)| *wanted == wake);
-            if !rest.is_empty() {
-                self.waiting.borrow_mut().entry(exchange).or_default().extend(rest);
+            let (due, rest): (Vec<_>, Vec<_>) = waiting.all().partition(|(wanted, _)| *wanted == wake);
+            for waiter in rest {
+                self.add_waiting(waiter, exchange);
             }
-            for (_, future) in due {
-                if let Err(error) = EventLoop::resolve(future.bind(py)) {
-                    error.write_unraisable(py, Some(future.bind(py)));
+            for (_, waiter) in due {
+                let waiter = waiter.bind(py);
+                if let Err(error) = Waiter::wake(waiter, self.on_loop.get()) {
+                    error.write_unraisable(py, Some(waiter));
                 }
             }
         });

@@ -7,15 +7,17 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-use asgi::{ExchangeId, ReceiveEvent, Wake};
+use asgi::{ExchangeId, Message, ReceiveEvent, Wake};
+use ferricorn_server::Take;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyString};
 
-use crate::application::Server;
+use crate::application::{PythonApplication, Server};
 use crate::ffi::{self, ThreadBound};
 use crate::send;
+use crate::waiter::Waiter;
 
 /// One call of `receive` or `send`.
 #[pyclass(frozen, module = "ferricorn")]
@@ -50,12 +52,12 @@ impl Awaitable {
         Self(Kind::Turn(AtomicBool::new(true)))
     }
 
-    pub(crate) fn receiving(server: Rc<Server>, exchange: ExchangeId) -> Self {
-        Self(Kind::Receiving(ThreadBound::new(Waiting::new(server, exchange, Wake::Receive))))
+    pub(crate) fn receiving(server: Rc<Server>, exchange: ExchangeId, is_websocket: bool) -> Self {
+        Self(Kind::Receiving(ThreadBound::new(Waiting::new(server, exchange, Wake::Receive, is_websocket))))
     }
 
     pub(crate) fn sending(server: Rc<Server>, exchange: ExchangeId) -> Self {
-        Self(Kind::Sending(ThreadBound::new(Waiting::new(server, exchange, Wake::Send))))
+        Self(Kind::Sending(ThreadBound::new(Waiting::new(server, exchange, Wake::Send, false))))
     }
 
     pub(crate) fn deferred(callable: &Bound<'_, PyAny>, argument: Option<&Bound<'_, PyAny>>) -> Self {
@@ -163,18 +165,19 @@ fn make<'a>(
     Ok(made.get_or_init(|| new))
 }
 
-/// Waits for something of an exchange, on futures of its loop.
+/// Waits for something of an exchange.
 struct Waiting {
     server: Rc<Server>,
     exchange: ExchangeId,
     wake: Wake,
+    is_websocket: bool,
     /// What it waits on, while it does.
-    future: RefCell<Option<Py<PyAny>>>,
+    waiter: RefCell<Option<Py<Waiter>>>,
 }
 
 impl Waiting {
-    fn new(server: Rc<Server>, exchange: ExchangeId, wake: Wake) -> Self {
-        Self { server, exchange, wake, future: RefCell::new(None) }
+    fn new(server: Rc<Server>, exchange: ExchangeId, wake: Wake, is_websocket: bool) -> Self {
+        Self { server, exchange, wake, is_websocket, waiter: RefCell::new(None) }
     }
 
     fn receive(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
@@ -183,12 +186,8 @@ impl Waiting {
         if application.is_hasty() {
             return Ok(Some(py.None()));
         }
-        let take = |body: &[u8]| {
-            application.charge(body.len());
-            PyBytes::new(py, body).unbind()
-        };
-        match self.server.receive(self.exchange, take) {
-            Poll::Ready(event) => Err(ffi::stop_iteration(event_dict(py, event)?.into_any())),
+        match self.server.receive(self.exchange, TakeObjects { py, application }) {
+            Poll::Ready(event) => Err(ffi::stop_iteration(event_dict(py, event, self.is_websocket)?.into_any())),
             Poll::Pending => self.wait(py),
         }
     }
@@ -203,28 +202,72 @@ impl Waiting {
     }
 
     fn wait(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let future = self.server.application().wait(py, self.exchange, self.wake)?;
-        self.future.replace(Some(future.clone().unbind()));
-        Ok(Some(future.unbind()))
+        let waiter = self.server.application().wait(py, self.exchange, self.wake)?;
+        self.waiter.replace(Some(waiter.clone_ref(py)));
+        Ok(Some(waiter.into_any()))
     }
 
     /// Whatever it waited on has ended, or is of no interest any more.
     fn stop(&self) {
-        if let Some(future) = self.future.take() {
-            self.server.application().forget(self.exchange, &future);
+        if let Some(waiter) = self.waiter.take() {
+            self.server.application().forget(self.exchange, &waiter);
         }
     }
 }
 
-fn event_dict<'py>(py: Python<'py>, event: ReceiveEvent<Py<PyBytes>>) -> PyResult<Bound<'py, PyDict>> {
+/// Makes Python objects of what is received.
+struct TakeObjects<'a, 'py> {
+    py: Python<'py>,
+    application: &'a PythonApplication,
+}
+
+impl<'py> Take for TakeObjects<'_, 'py> {
+    type Bytes = Bound<'py, PyBytes>;
+    type Text = Bound<'py, PyString>;
+
+    fn bytes(self, bytes: &[u8]) -> Self::Bytes {
+        self.application.charge(bytes.len());
+        PyBytes::new(self.py, bytes)
+    }
+
+    fn text(self, text: &str) -> Self::Text {
+        self.application.charge(text.len());
+        PyString::new(self.py, text)
+    }
+}
+
+/// What came, as Python has it.
+type Event<'py> = ReceiveEvent<Bound<'py, PyBytes>, Bound<'py, PyString>>;
+
+fn event_dict<'py>(py: Python<'py>, event: Event<'py>, is_websocket: bool) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
+    let kind = intern!(py, "type");
     match event {
         ReceiveEvent::Request { body, more_body } => {
-            dict.set_item(intern!(py, "type"), intern!(py, "http.request"))?;
+            dict.set_item(kind, intern!(py, "http.request"))?;
             dict.set_item(intern!(py, "body"), body)?;
             dict.set_item(intern!(py, "more_body"), more_body)?;
         }
-        _ => dict.set_item(intern!(py, "type"), intern!(py, "http.disconnect"))?,
+        ReceiveEvent::WebSocketReceive(message) => {
+            dict.set_item(kind, intern!(py, "websocket.receive"))?;
+            match message {
+                Message::Text(text) => dict.set_item(intern!(py, "text"), text)?,
+                Message::Binary(bytes) => dict.set_item(intern!(py, "bytes"), bytes)?,
+            }
+        }
+        ReceiveEvent::WebSocketConnect => dict.set_item(kind, intern!(py, "websocket.connect"))?,
+        ReceiveEvent::WebSocketDisconnect { code, reason } => set_disconnect(&dict, code, &reason)?,
+        // The call has ended, and somebody whom it left behind still asks.
+        _ if is_websocket => set_disconnect(&dict, 1006, "")?,
+        _ => dict.set_item(kind, intern!(py, "http.disconnect"))?,
     }
     Ok(dict)
+}
+
+/// `websocket.disconnect` (WS-14, WS-16).
+fn set_disconnect(dict: &Bound<'_, PyDict>, code: u16, reason: &str) -> PyResult<()> {
+    let py = dict.py();
+    dict.set_item(intern!(py, "type"), intern!(py, "websocket.disconnect"))?;
+    dict.set_item(intern!(py, "code"), code)?;
+    dict.set_item(intern!(py, "reason"), reason)
 }

@@ -1,12 +1,11 @@
-//! What is needed of the application's event loop: tasks, futures, and to be called again soon.
+//! What is needed of the application's event loop: tasks.
 
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 /// An asyncio event loop, uvloop's included.
 pub(crate) struct EventLoop {
-    create_future: Py<PyAny>,
+    event_loop: Py<PyAny>,
     /// `asyncio.Task`, or the loop's `create_task` where a task factory is set.
     create_task: Py<PyAny>,
     task_arguments: Option<Py<PyDict>>,
@@ -15,10 +14,10 @@ pub(crate) struct EventLoop {
 impl EventLoop {
     pub(crate) fn new(event_loop: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = event_loop.py();
-        let create_future = event_loop.getattr("create_future")?.unbind();
+        let object = event_loop.clone().unbind();
         if !event_loop.call_method0("get_task_factory")?.is_none() {
             let create_task = event_loop.getattr("create_task")?.unbind();
-            return Ok(Self { create_future, create_task, task_arguments: None });
+            return Ok(Self { event_loop: object, create_task, task_arguments: None });
         }
         let arguments = PyDict::new(py);
         arguments.set_item("loop", event_loop)?;
@@ -27,7 +26,7 @@ impl EventLoop {
             arguments.set_item("eager_start", true)?;
         }
         let create_task = py.import("asyncio")?.getattr("Task")?.unbind();
-        Ok(Self { create_future, create_task, task_arguments: Some(arguments.unbind()) })
+        Ok(Self { event_loop: object, create_task, task_arguments: Some(arguments.unbind()) })
     }
 
     /// A task that runs the coroutine (CON-01): a genuine one, since frameworks key their cancel scopes on it.
@@ -36,20 +35,8 @@ impl EventLoop {
         self.create_task.bind(py).call((coroutine,), arguments)
     }
 
-    /// A future that a coroutine may yield, to be resumed when it is resolved.
-    pub(crate) fn future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let future = self.create_future.bind(py).call0()?;
-        // What `Future.__await__` does before it yields itself.
-        future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
-        Ok(future)
-    }
-
-    /// Ends a future, unless it has been cancelled.
-    pub(crate) fn resolve(future: &Bound<'_, PyAny>) -> PyResult<()> {
-        let py = future.py();
-        if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
-            future.call_method1(intern!(py, "set_result"), (py.None(),))?;
-        }
-        Ok(())
+    /// The loop itself.
+    pub(crate) fn object(&self, py: Python<'_>) -> Py<PyAny> {
+        self.event_loop.clone_ref(py)
     }
 }

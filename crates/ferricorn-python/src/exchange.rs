@@ -29,8 +29,9 @@ impl Exchanges {
         py: Python<'py>,
         server: &Rc<Server>,
         exchange: ExchangeId,
+        is_websocket: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.receive.object(py, Receive { server: Rc::clone(server), exchange })
+        self.receive.object(py, Receive { server: Rc::clone(server), exchange, is_websocket })
     }
 
     pub(crate) fn send<'py>(
@@ -49,6 +50,7 @@ impl Exchanges {
 struct Receive {
     server: Rc<Server>,
     exchange: ExchangeId,
+    is_websocket: bool,
 }
 
 impl Callable for Receive {
@@ -57,7 +59,7 @@ impl Callable for Receive {
 
     /// The next event, as an awaitable that passes for a coroutine (APP-12). Nothing is taken before it is awaited.
     fn call<'py>(&self, py: Python<'py>, _: Option<&Bound<'py, PyAny>>) -> PyResult<Py<PyAny>> {
-        Ok(Py::new(py, Awaitable::receiving(Rc::clone(&self.server), self.exchange))?.into_any())
+        Ok(Py::new(py, Awaitable::receiving(Rc::clone(&self.server), self.exchange, self.is_websocket))?.into_any())
     }
 
     fn call_elsewhere<'py>(callable: &Bound<'py, PyAny>, argument: Option<&Bound<'py, PyAny>>) -> PyResult<Py<PyAny>> {

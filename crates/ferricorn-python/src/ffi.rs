@@ -65,6 +65,30 @@ impl<T> ThreadBound<T> {
     }
 }
 
+/// Calls `callable(argument)` in a context, as the event loop does with its callbacks.
+///
+/// # Errors
+/// What the call raises; RuntimeError where the context is entered already.
+pub(crate) fn call_in_context(
+    context: &Bound<'_, PyAny>,
+    callable: &Bound<'_, PyAny>,
+    argument: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let py = context.py();
+    // SAFETY: the objects are alive and the thread attached; what is no context makes both calls fail with TypeError. The
+    // context is left on this thread, after everything that the call has entered has been left again.
+    unsafe {
+        if ffi::PyContext_Enter(context.as_ptr()) != 0 {
+            return Err(PyErr::fetch(py));
+        }
+        let result = callable.call1((argument,));
+        if ffi::PyContext_Exit(context.as_ptr()) != 0 {
+            PyErr::fetch(py).write_unraisable(py, Some(context));
+        }
+        result.map(drop)
+    }
+}
+
 /// Whether the interpreter has its lock: free-threaded builds may run without.
 pub(crate) fn has_lock(py: Python<'_>) -> PyResult<bool> {
     match py.import("sys")?.getattr_opt("_is_gil_enabled")? {

@@ -15,6 +15,7 @@ mod options;
 mod scope;
 mod send;
 mod task;
+mod waiter;
 mod worker;
 
 /// The native part of Ferricorn.

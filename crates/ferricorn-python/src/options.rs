@@ -4,13 +4,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use asgi::Headers;
-use ferricorn_server::{Config, Limits};
+use ferricorn_server::{Config, Limits, websocket};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyAnyMethods, PyDict};
 
 /// Every key that is read: each must be there, and no other may be.
-pub(crate) const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 17] = [
     "access_log",
     "date_header",
     "headers",
@@ -22,6 +22,12 @@ pub(crate) const NAMES: [&str; 11] = [
     "timeout_keep_alive",
     "timeout_request_body",
     "timeout_request_head",
+    "ws",
+    "ws_max_queue",
+    "ws_max_size",
+    "ws_per_message_deflate",
+    "ws_ping_interval",
+    "ws_ping_timeout",
 ];
 
 /// What a timeout of 0 means: none. Ten years, so that it can still be added to a time.
@@ -47,6 +53,7 @@ pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<Config> {
         request_body: options.seconds("timeout_request_body")?,
         date: options.get("date_header")?,
         headers: default_headers(options.get("headers")?, options.get("server_header")?)?,
+        websocket: options.websocket()?,
         ..Limits::default()
     };
     Ok(Config {
@@ -67,6 +74,20 @@ impl<'py> Options<'_, 'py> {
             let error: PyErr = error.into();
             PyTypeError::new_err(format!("the worker's option '{name}': {}", error.value(self.0.py())))
         })
+    }
+
+    /// None where there are no WebSockets.
+    fn websocket(&self) -> PyResult<Option<Rc<websocket::Limits>>> {
+        let implementation: String = self.get("ws")?;
+        let limits = websocket::Limits {
+            max_message: self.get("ws_max_size")?,
+            queue: self.get("ws_max_queue")?,
+            ping_interval: Some(self.seconds("ws_ping_interval")?).filter(|interval| *interval < NO_TIMEOUT),
+            ping_timeout: Some(self.seconds("ws_ping_timeout")?).filter(|timeout| *timeout < NO_TIMEOUT),
+            deflate: self.get("ws_per_message_deflate")?,
+            ..websocket::Limits::default()
+        };
+        Ok((implementation != "none").then(|| Rc::new(limits)))
     }
 
     fn seconds(&self, name: &str) -> PyResult<Duration> {

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 
-use asgi::{Address, Extensions, Headers, HttpScopeRef, HttpVersion};
+use asgi::{Address, Extensions, Headers, HttpVersion, ScopeKind, ScopeRef};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
@@ -19,7 +19,8 @@ const NAMES: usize = 512;
 
 /// Makes scopes.
 pub(crate) struct Scopes {
-    template: Py<PyDict>,
+    http: Py<PyDict>,
+    websocket: Py<PyDict>,
     asgi: Py<PyDict>,
     state: Py<PyDict>,
     /// Whether reference counts say who has an object: not without the interpreter lock.
@@ -64,29 +65,9 @@ impl Scopes {
         let asgi = PyDict::new(py);
         asgi.set_item(intern!(py, "version"), version)?;
         asgi.set_item(intern!(py, "spec_version"), asgi::SPEC_VERSION)?;
-        let template = PyDict::new(py);
-        template.set_item(intern!(py, "type"), intern!(py, "http"))?;
-        let names = [
-            "asgi",
-            "http_version",
-            "method",
-            "scheme",
-            "path",
-            "raw_path",
-            "query_string",
-            "root_path",
-            "headers",
-            "client",
-            "server",
-            "state",
-            "extensions",
-        ];
-        for name in names {
-            template.set_item(PyString::intern(py, name), py.None())?;
-        }
-        template.set_item(intern!(py, "root_path"), root_path)?;
         Ok(Self {
-            template: template.unbind(),
+            http: template(py, "http", Some("method"), root_path)?,
+            websocket: template(py, "websocket", None, root_path)?,
             asgi: asgi.unbind(),
             state,
             counts_are_exact: ffi::has_lock(py)?,
@@ -94,13 +75,19 @@ impl Scopes {
         })
     }
 
-    /// The scope of one request.
-    pub(crate) fn http<'py>(
+    /// The scope of one request or WebSocket.
+    pub(crate) fn scope<'py>(
         &self,
         py: Python<'py>,
-        scope: &HttpScopeRef<'_>,
+        scope: &ScopeRef<'_>,
         memory: &mut Memory,
     ) -> PyResult<Bound<'py, PyDict>> {
+        if let ScopeKind::WebSocket { subprotocols } = scope.kind {
+            // Nothing follows it on its connection.
+            let dict = self.prepare(py, scope)?.scope.into_bound(py);
+            dict.set_item(intern!(py, "subprotocols"), PyList::new(py, subprotocols)?)?;
+            return Ok(dict);
+        }
         if !std::mem::replace(&mut memory.in_use, true) {
             return Ok(self.prepare(py, scope)?.scope.into_bound(py));
         }
@@ -114,9 +101,13 @@ impl Scopes {
         prepared.scope.bind(py).copy()
     }
 
-    fn prepare(&self, py: Python<'_>, scope: &HttpScopeRef<'_>) -> PyResult<Prepared> {
-        let dict = self.template.bind(py).copy()?;
-        dict.set_item(intern!(py, "scheme"), PyString::intern(py, scope.scheme.as_str()))?;
+    fn prepare(&self, py: Python<'_>, scope: &ScopeRef<'_>) -> PyResult<Prepared> {
+        let (template, scheme) = match scope.kind {
+            ScopeKind::Http { .. } => (&self.http, scope.scheme.as_str()),
+            ScopeKind::WebSocket { .. } => (&self.websocket, scope.scheme.as_websocket_str()),
+        };
+        let dict = template.bind(py).copy()?;
+        dict.set_item(intern!(py, "scheme"), PyString::intern(py, scheme))?;
         dict.set_item(intern!(py, "client"), address(py, scope.client)?)?;
         dict.set_item(intern!(py, "server"), address(py, scope.server)?)?;
         let mut prepared = Prepared {
@@ -145,7 +136,7 @@ impl Scopes {
     }
 
     /// Makes the prepared scope say what this request says, and be as new.
-    fn update(&self, py: Python<'_>, prepared: &mut Prepared, scope: &HttpScopeRef<'_>) -> PyResult<()> {
+    fn update(&self, py: Python<'_>, prepared: &mut Prepared, scope: &ScopeRef<'_>) -> PyResult<()> {
         prepared.set_line(py, scope)?;
         if prepared.query_string.as_bytes(py) != scope.query_string {
             prepared.set_query_string(py, scope.query_string)?;
@@ -192,19 +183,35 @@ impl Scopes {
     }
 }
 
+/// A scope of this type in which every key stands, in the order of the specification.
+fn template(py: Python<'_>, kind: &str, method: Option<&str>, root_path: &str) -> PyResult<Py<PyDict>> {
+    let template = PyDict::new(py);
+    template.set_item(intern!(py, "type"), PyString::intern(py, kind))?;
+    let request = ["asgi", "http_version"].into_iter().chain(method);
+    let target = ["scheme", "path", "raw_path", "query_string", "root_path"];
+    let rest = ["headers", "client", "server", "state", "extensions"];
+    for name in request.chain(target).chain(rest) {
+        template.set_item(PyString::intern(py, name), py.None())?;
+    }
+    template.set_item(intern!(py, "root_path"), root_path)?;
+    Ok(template.unbind())
+}
+
 /// The references to an object in the prepared scope that nobody else has: the scope's and the one beside it.
 const OURS: isize = 2;
 
 impl Prepared {
-    fn set_line(&mut self, py: Python<'_>, scope: &HttpScopeRef<'_>) -> PyResult<()> {
+    fn set_line(&mut self, py: Python<'_>, scope: &ScopeRef<'_>) -> PyResult<()> {
         let dict = self.scope.bind(py);
         if self.raw_path.as_bytes(py) != scope.raw_path {
             self.raw_path = PyBytes::new(py, scope.raw_path).unbind();
             dict.set_item(intern!(py, "raw_path"), &self.raw_path)?;
             dict.set_item(intern!(py, "path"), &*scope.path)?;
         }
-        if self.method.to_str(py)? != scope.method {
-            self.method = PyString::new(py, scope.method).unbind();
+        if let ScopeKind::Http { method } = scope.kind
+            && self.method.to_str(py)? != method
+        {
+            self.method = PyString::new(py, method).unbind();
             dict.set_item(intern!(py, "method"), &self.method)?;
         }
         Ok(())
@@ -293,6 +300,7 @@ fn extension_names(extensions: Extensions) -> impl Iterator<Item = &'static str>
         (extensions.zerocopysend, "http.response.zerocopysend"),
         (extensions.early_hint, "http.response.early_hint"),
         (extensions.trailers, "http.response.trailers"),
+        (extensions.denial_response, "websocket.http.response"),
     ];
     names.into_iter().filter_map(|(has, name)| has.then_some(name))
 }

@@ -1,15 +1,15 @@
-//! The application's event dicts, read and checked (HTTP-13 to HTTP-27, ERR-01 to ERR-03). What may come when is the
-//! protocol's to say.
+//! The application's event dicts, read and checked (HTTP-13 to HTTP-27, WS-04 to WS-13, ERR-01 to ERR-03). What may come
+//! when is the protocol's to say.
 
 use std::cell::RefCell;
 use std::fs::File;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-use asgi::{Headers, ResponseStart, SendError, SendEvent};
+use asgi::{Headers, Message, ResponseStart, SendError, SendEvent};
 use pyo3::exceptions::{PyKeyError, PyOSError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyString, PyTuple};
 use pyo3::{create_exception, intern};
 
@@ -34,11 +34,35 @@ pub(crate) struct Start {
 /// How many header tuples are kept.
 const SOURCE: usize = 32;
 
+/// The bytes of a body or message, in the Python object that they came in.
+pub(crate) enum Body {
+    Bytes(PyBackedBytes),
+    Text(PyBackedStr),
+}
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Text(text) => text.as_bytes(),
+        }
+    }
+}
+
+impl From<PyBackedStr> for Body {
+    fn from(text: PyBackedStr) -> Self {
+        Self::Text(text)
+    }
+}
+
+/// What an application sends.
+type Sending = SendEvent<Body, PyBackedStr>;
+
 /// An event on its way to the worker.
 pub(crate) enum Event {
     /// `http.response.start`, in the memory that the caller lent.
     Start,
-    Other(SendEvent<PyBackedBytes>),
+    Other(Sending),
 }
 
 /// The items of an event that matter to most: found in one walk over the dict, which costs less than asking it for each.
@@ -50,6 +74,8 @@ struct Items<'py> {
     body: Option<Bound<'py, PyAny>>,
     more_body: Option<Bound<'py, PyAny>>,
     trailers: Option<Bound<'py, PyAny>>,
+    text: Option<Bound<'py, PyAny>>,
+    bytes: Option<Bound<'py, PyAny>>,
 }
 
 impl<'py> Items<'py> {
@@ -65,6 +91,8 @@ impl<'py> Items<'py> {
                 "body" => &mut items.body,
                 "more_body" => &mut items.more_body,
                 "trailers" => &mut items.trailers,
+                "text" => &mut items.text,
+                "bytes" => &mut items.bytes,
                 _ => continue,
             };
             *place = Some(value);
@@ -91,12 +119,93 @@ pub(crate) fn read(event: &Bound<'_, PyAny>, start: &RefCell<Start>) -> PyResult
             read_start(&items, start)?;
             Ok(Event::Start)
         }
-        "http.response.body" => read_body(dict.py(), &items).map(Event::Other),
+        "http.response.body" => {
+            let (body, more_body) = read_body(dict.py(), &items)?;
+            Ok(Event::Other(SendEvent::ResponseBody { body, more_body }))
+        }
+        "websocket.send" => read_message(&items).map(Event::Other),
+        other if other.starts_with("websocket.") => read_websocket(other, dict, &items).map(Event::Other),
         other => read_extension(other, dict, &items).map(Event::Other),
     }
 }
 
-fn read_extension(kind: &str, dict: &Bound<'_, PyDict>, items: &Items<'_>) -> PyResult<SendEvent<PyBackedBytes>> {
+/// `websocket.send`: exactly one of text and bytes (WS-10); None is as good as absent.
+fn read_message(items: &Items<'_>) -> PyResult<Sending> {
+    let given = |item: &Option<_>| item.as_ref().filter(|item: &&Bound<'_, PyAny>| !item.is_none()).cloned();
+    match (given(&items.text), given(&items.bytes)) {
+        (Some(text), None) => Ok(SendEvent::WebSocketSend(Message::Text(read_text(&text)?))),
+        (None, Some(body)) => Ok(SendEvent::WebSocketSend(Message::Binary(Body::Bytes(bytes(&body, "'bytes'")?)))),
+        (None, None) => Err(PyValueError::new_err("'websocket.send' needs 'text' or 'bytes'")),
+        (Some(_), Some(_)) => Err(PyValueError::new_err("'websocket.send' takes 'text' or 'bytes', not both")),
+    }
+}
+
+fn read_text(text: &Bound<'_, PyAny>) -> PyResult<PyBackedStr> {
+    if let Ok(text) = text.cast_exact::<PyString>() {
+        return PyBackedStr::try_from(text.clone());
+    }
+    let Ok(text) = text.cast::<PyString>() else {
+        return Err(PyTypeError::new_err(format!("'text' is a str, not {}", type_name(text))));
+    };
+    // As with bytes, no subclass.
+    PyBackedStr::try_from(PyString::new(text.py(), text.to_str()?))
+}
+
+fn read_websocket(kind: &str, dict: &Bound<'_, PyDict>, items: &Items<'_>) -> PyResult<Sending> {
+    let py = dict.py();
+    match kind {
+        "websocket.accept" => {
+            let mut headers = Headers::new();
+            read_headers(items, &mut headers)?;
+            let subprotocol = match optional(dict, intern!(py, "subprotocol"))? {
+                Some(name) => Some(read_text(&name).map_err(|_| expected_str("subprotocol", &name))?.to_string()),
+                None => None,
+            };
+            Ok(SendEvent::WebSocketAccept { subprotocol, headers })
+        }
+        "websocket.close" => read_close(dict),
+        "websocket.http.response.start" => {
+            let mut start = ResponseStart { status: read_status(items, kind)?, ..ResponseStart::default() };
+            read_headers(items, &mut start.headers)?;
+            Ok(SendEvent::WebSocketResponseStart(start))
+        }
+        "websocket.http.response.body" => {
+            let (body, more_body) = read_body(py, items)?;
+            Ok(SendEvent::WebSocketResponseBody { body, more_body })
+        }
+        other => Err(PyValueError::new_err(format!("'{other}' is no event that an application sends"))),
+    }
+}
+
+/// `websocket.close`: 1000 and no reason where nothing else is said (WS-12).
+fn read_close(dict: &Bound<'_, PyDict>) -> PyResult<Sending> {
+    let py = dict.py();
+    let code = match optional(dict, intern!(py, "code"))? {
+        // What does not fit is refused as what no close code is.
+        Some(code) => {
+            let number: i64 = code
+                .extract()
+                .map_err(|_| PyTypeError::new_err(format!("'code' is an int, not {}", type_name(&code))))?;
+            u16::try_from(number).unwrap_or_default()
+        }
+        None => 1000,
+    };
+    let reason = match optional(dict, intern!(py, "reason"))? {
+        Some(reason) => read_text(&reason).map_err(|_| expected_str("reason", &reason))?.to_string(),
+        None => String::new(),
+    };
+    Ok(SendEvent::WebSocketClose { code, reason })
+}
+
+fn optional<'py>(dict: &Bound<'py, PyDict>, key: &Bound<'py, PyString>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    Ok(dict.get_item(key)?.filter(|value| !value.is_none()))
+}
+
+fn expected_str(key: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    PyTypeError::new_err(format!("'{key}' is a str, not {}", type_name(value)))
+}
+
+fn read_extension(kind: &str, dict: &Bound<'_, PyDict>, items: &Items<'_>) -> PyResult<Sending> {
     let py = dict.py();
     match kind {
         "http.response.pathsend" => {
@@ -115,24 +224,30 @@ fn read_extension(kind: &str, dict: &Bound<'_, PyDict>, items: &Items<'_>) -> Py
             let links = links.try_iter()?.map(|link| Ok(bytes(&link?, "a link")?.to_vec())).collect::<PyResult<_>>()?;
             Ok(SendEvent::ResponseEarlyHint { links })
         }
-        other => Err(PyValueError::new_err(format!("'{other}' is no event that an HTTP exchange knows"))),
+        other => Err(PyValueError::new_err(format!("'{other}' is no event that an application sends"))),
     }
 }
 
 fn read_start(items: &Items<'_>, start: &RefCell<Start>) -> PyResult<()> {
-    let Some(status) = &items.status else {
-        return Err(PyKeyError::new_err("'http.response.start' needs 'status'"));
-    };
-    let status: i64 =
-        status.extract().map_err(|_| PyTypeError::new_err(format!("'status' is an int, not {}", type_name(status))))?;
+    let status = read_status(items, "http.response.start")?;
     let repeated = items.headers.as_ref().is_some_and(|headers| start.borrow().was_read_from(headers));
     if !repeated {
         read_new_headers(items, start)?;
     }
     let mut start = start.borrow_mut();
     start.head.trailers = flag(items.trailers.as_ref())?;
-    start.head.status = u16::try_from(status).unwrap_or_default();
+    start.head.status = status;
     Ok(())
+}
+
+/// A number that is no status at all becomes 0, which is refused like others.
+fn read_status(items: &Items<'_>, event: &str) -> PyResult<u16> {
+    let Some(status) = &items.status else {
+        return Err(PyKeyError::new_err(format!("'{event}' needs 'status'")));
+    };
+    let number: i64 =
+        status.extract().map_err(|_| PyTypeError::new_err(format!("'status' is an int, not {}", type_name(status))))?;
+    Ok(u16::try_from(number).unwrap_or_default())
 }
 
 fn read_new_headers(items: &Items<'_>, start: &RefCell<Start>) -> PyResult<()> {
@@ -171,15 +286,15 @@ fn is_immutable(field: &Bound<'_, PyAny>) -> bool {
         .is_ok_and(|tuple| tuple.len() == 2 && tuple.iter_borrowed().all(|item| item.cast_exact::<PyBytes>().is_ok()))
 }
 
-fn read_body(py: Python<'_>, items: &Items<'_>) -> PyResult<SendEvent<PyBackedBytes>> {
+fn read_body(py: Python<'_>, items: &Items<'_>) -> PyResult<(Body, bool)> {
     let body = match &items.body {
         Some(body) => bytes(body, "'body'")?,
         None => PyBackedBytes::from(PyBytes::new(py, b"")),
     };
-    Ok(SendEvent::ResponseBody { body, more_body: flag(items.more_body.as_ref())? })
+    Ok((Body::Bytes(body), flag(items.more_body.as_ref())?))
 }
 
-fn read_zerocopysend(dict: &Bound<'_, PyDict>, items: &Items<'_>) -> PyResult<SendEvent<PyBackedBytes>> {
+fn read_zerocopysend(dict: &Bound<'_, PyDict>, items: &Items<'_>) -> PyResult<Sending> {
     let py = dict.py();
     let file = required(dict, intern!(py, "file"), "'http.response.zerocopysend'")?;
     let fd: RawFd = match file.extract() {
@@ -279,7 +394,13 @@ pub(crate) fn exception(event: &Bound<'_, PyAny>, error: SendError) -> PyErr {
     let text = error.to_string();
     match error {
         SendError::Disconnected => disconnected(),
-        SendError::Status(_) | SendError::Header(_) | SendError::ContentLength => PyValueError::new_err(text),
+        SendError::Status(_)
+        | SendError::Header(_)
+        | SendError::ContentLength
+        | SendError::Subprotocol(_)
+        | SendError::HandshakeHeader(_)
+        | SendError::CloseCode(_)
+        | SendError::CloseReason(_) => PyValueError::new_err(text),
         SendError::File(error) => {
             let path = event.get_item(intern!(event.py(), "path")).map(Bound::unbind).ok();
             os_error(event.py(), &error, path)

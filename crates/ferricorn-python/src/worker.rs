@@ -126,13 +126,14 @@ impl PyWorker {
     }
 
     fn poll(&self) -> PyResult<()> {
-        self.0.get()?.server.poll();
+        let server = &self.0.get()?.server;
+        server.application().for_loop(|| server.poll());
         Ok(())
     }
 
     fn tick(&self) -> PyResult<()> {
         let State { server, quiet } = self.0.get()?;
-        server.tick();
+        server.application().for_loop(|| server.tick());
         if quiet.has_come(server.calls()) {
             ffi::trim_heap();
         }

@@ -5,8 +5,9 @@
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
-use asgi::{Address, Application, Headers, HttpVersion};
+use asgi::{Address, Application, Headers, HttpVersion, Message};
 use ferricorn_proto::http1::{self, Closing, Input};
+use ferricorn_proto::websocket::ProtocolError;
 use ferricorn_proto::{Now, Piece, RequestError};
 
 use crate::access_log;
@@ -38,6 +39,8 @@ pub(crate) struct Connection<A: Application> {
     /// Whether the last `http.request` event of the exchange has been given out.
     pub(crate) body_given: bool,
     pub(crate) receive_waiting: bool,
+    /// Whether somebody who waited to receive has been woken, and will look at the input.
+    pub(crate) receive_woken: bool,
     pub(crate) send_waiting: bool,
     /// Whether the worker's queue has this connection.
     pub(crate) queued: bool,
@@ -97,6 +100,8 @@ pub(crate) struct Request {
     pub(crate) version: HttpVersion,
     pub(crate) headers: Rc<Headers>,
     pub(crate) headers_repeated: bool,
+    /// Whether it is the handshake of a WebSocket.
+    pub(crate) websocket: bool,
 }
 
 /// The method and target of the request that is being given out, copied out of the input so that the input is free
@@ -172,6 +177,7 @@ impl<A: Application> Connection<A> {
             running: false,
             body_given: false,
             receive_waiting: false,
+            receive_woken: false,
             send_waiting: false,
             queued: false,
             quiet: false,
@@ -223,7 +229,7 @@ impl<A: Application> Connection<A> {
             Ok(Some(Input::Request(head))) => {
                 line.set(head.method, head.path, head.query);
                 let (version, headers, headers_repeated) = (head.version, head.headers, head.headers_repeated);
-                Some(Taken::Request(Request { version, headers, headers_repeated }))
+                Some(Taken::Request(Request { version, headers, headers_repeated, websocket: head.websocket }))
             }
             Ok(_) => None,
             Err(error) => Some(Taken::Refused(error)),
@@ -242,6 +248,33 @@ impl<A: Application> Connection<A> {
         .unwrap_or(Part::Nothing)
     }
 
+    /// Takes the message that the application waits for: what is here, else what the socket has.
+    pub(crate) fn take_message<B, T>(
+        &mut self,
+        buffer: &mut [u8],
+        now: &Now<'_>,
+        take: impl FnOnce(Message<&[u8], &str>) -> Message<B, T>,
+    ) -> Option<Result<Message<B, T>, ProtocolError>> {
+        let mut take = Some(take);
+        self.http.want_message(true);
+        let taken = self.take_input(buffer, now, |event| match event {
+            Ok(Some(Input::Message(message))) => take.take().map(|take| Ok(take(message))),
+            Ok(Some(Input::Violation(error))) => Some(Err(error)),
+            _ => None,
+        });
+        self.http.want_message(false);
+        taken
+    }
+
+    /// Handles what a WebSocket's peer sends while nobody waits for a message: answers pings, notes a close, keeps some
+    /// messages.
+    pub(crate) fn read_frames(&mut self, buffer: &mut [u8], now: &Now<'_>) -> Option<ProtocolError> {
+        self.take_input(buffer, now, |event| match event {
+            Ok(Some(Input::Violation(error))) => Some(error),
+            _ => None,
+        })
+    }
+
     /// Gives `take` what the protocol makes of the input, until it has what it wants or there is no more for now.
     fn take_input<T>(
         &mut self,
@@ -258,7 +291,8 @@ impl<A: Application> Connection<A> {
                 let consumed = step.consumed;
                 let taken = take(step.event);
                 self.inbox.take(consumed);
-                self.inbox.seen = taken.is_none();
+                // What is left because nobody wants it now is worth another look later.
+                self.inbox.seen = taken.is_none() && self.http.wants_input();
                 if taken.is_some() {
                     self.check_read_closed();
                     return taken;
@@ -274,7 +308,7 @@ impl<A: Application> Connection<A> {
             let taken = take(step.event);
             if consumed < read {
                 self.inbox.put(&buffer[consumed..read]);
-                self.inbox.seen = taken.is_none();
+                self.inbox.seen = taken.is_none() && self.http.wants_input();
             }
             if taken.is_some() {
                 self.check_read_closed();
@@ -370,6 +404,8 @@ impl<A: Application> Connection<A> {
                 if written && !self.ended {
                     self.ended = true;
                     self.socket.end();
+                    // From here on the peer has so long to do the same.
+                    self.http.handle_written(now);
                 }
                 false
             }

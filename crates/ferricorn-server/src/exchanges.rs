@@ -2,9 +2,9 @@
 
 use std::task::Poll;
 
-use asgi::{Application, ExchangeId, Outcome, ReceiveEvent, ResponseStart, SendError, SendEvent};
-use ferricorn_proto::Content;
-use ferricorn_proto::http1::Finished;
+use asgi::{Application, ExchangeId, Message, Outcome, ReceiveEvent, ResponseStart, SendError, SendEvent};
+use ferricorn_proto::http1::{self, Finished};
+use ferricorn_proto::{Content, Now};
 
 use crate::connection::Part;
 use crate::file;
@@ -36,12 +36,34 @@ pub enum Sent {
     Complete,
 }
 
+/// Makes what an application receives of the bytes and text that came: one of the two is called, at most once.
+pub trait Take {
+    /// What becomes of a part of a body, or of a binary message.
+    type Bytes;
+
+    /// What becomes of a text message.
+    type Text;
+
+    /// Takes bytes.
+    fn bytes(self, bytes: &[u8]) -> Self::Bytes;
+
+    /// Takes text.
+    fn text(self, text: &str) -> Self::Text;
+}
+
 impl<A: Application> State<A> {
-    pub(crate) fn receive<T>(&mut self, exchange: ExchangeId, take: impl FnOnce(&[u8]) -> T) -> Poll<ReceiveEvent<T>> {
+    pub(crate) fn receive<T: Take>(
+        &mut self,
+        exchange: ExchangeId,
+        take: T,
+    ) -> Poll<ReceiveEvent<T::Bytes, T::Text>> {
         let key = key_of(exchange);
-        let Some(connection) = self.connections.get_mut(key) else { return Poll::Ready(ReceiveEvent::Disconnect) };
+        let Some(connection) = self.connections.get_mut(key) else { return self.receive_late(exchange, take) };
         if connection.sequence != exchange.sequence {
             return Poll::Ready(ReceiveEvent::Disconnect);
+        }
+        if connection.http.websocket().is_some() {
+            return self.receive_message(exchange, take);
         }
         if !connection.body_given {
             if connection.http.request_complete() {
@@ -49,12 +71,12 @@ impl<A: Application> State<A> {
                 if connection.http.disconnected() {
                     self.enqueue(key);
                 }
-                return Poll::Ready(ReceiveEvent::Request { body: take(&[]), more_body: false });
+                return Poll::Ready(ReceiveEvent::Request { body: take.bytes(&[]), more_body: false });
             }
             if connection.http.exchange_is_open() {
                 let now = self.clock.now();
                 connection.http.want_body(&now);
-                match connection.take_body(&mut self.buffer, &now, take) {
+                match connection.take_body(&mut self.buffer, &now, |bytes| take.bytes(bytes)) {
                     Part::Data { body, end } => {
                         connection.body_given = end;
                         return Poll::Ready(ReceiveEvent::Request { body, more_body: !end });
@@ -78,6 +100,63 @@ impl<A: Application> State<A> {
             self.enqueue(key);
         }
         Poll::Pending
+    }
+
+    /// The next event of a WebSocket: what has been read ahead, else what the socket has.
+    fn receive_message<T: Take>(
+        &mut self,
+        exchange: ExchangeId,
+        take: T,
+    ) -> Poll<ReceiveEvent<T::Bytes, T::Text>> {
+        let key = key_of(exchange);
+        let now = self.clock.now();
+        let Some(connection) = self.connections.get_mut(key) else { return self.receive_late(exchange, take) };
+        connection.receive_woken = false;
+        let ended = !connection.http.exchange_is_open();
+        let Some(socket) = connection.http.websocket() else { return Poll::Ready(ReceiveEvent::Disconnect) };
+        if socket.has_event(ended) {
+            let event = socket.receive(ended, |message| taken(take, message));
+            // There may be room now for input that waits.
+            if ended || connection.has_input() {
+                self.enqueue(key);
+            }
+            return event.map_or(Poll::Pending, Poll::Ready);
+        }
+        let message = connection.take_message(&mut self.buffer, &now, |message| taken(take, message));
+        // What the client may wait for, a pong or the answer to its close among it, is not kept from it.
+        if !connection.http.transmit().is_empty() {
+            self.enqueue(key);
+        }
+        match message {
+            Some(Ok(message)) => Poll::Ready(ReceiveEvent::WebSocketReceive(message)),
+            Some(Err(error)) => {
+                self.violated(key, error);
+                self.receive_end(key)
+            }
+            None => self.receive_end(key),
+        }
+    }
+
+    /// What follows the last message: the disconnect, or a wait for another.
+    fn receive_end<B, T>(&mut self, key: Key) -> Poll<ReceiveEvent<B, T>> {
+        let Some(connection) = self.connections.get_mut(key) else { return Poll::Ready(ReceiveEvent::Disconnect) };
+        let ended = !connection.http.exchange_is_open();
+        if let Some(event) = connection.http.websocket().and_then(|socket| socket.disconnect(ended)) {
+            self.enqueue(key);
+            return Poll::Ready(event);
+        }
+        connection.receive_waiting = true;
+        if connection.has_input() {
+            self.enqueue(key);
+        }
+        Poll::Pending
+    }
+
+    /// The next event of a WebSocket whose connection is gone.
+    fn receive_late<T: Take>(&mut self, exchange: ExchangeId, take: T) -> Poll<ReceiveEvent<T::Bytes, T::Text>> {
+        let socket = self.orphans.get_mut(&exchange);
+        let event = socket.and_then(|socket| socket.receive(true, |message| taken(take, message)));
+        Poll::Ready(event.unwrap_or(ReceiveEvent::Disconnect))
     }
 
     /// Whether an exchange that was blocked is so no more.
@@ -107,7 +186,11 @@ impl<A: Application> State<A> {
         Ok(Sent::Open)
     }
 
-    pub(crate) fn send(&mut self, exchange: ExchangeId, event: SendEvent<A::Body>) -> Result<Sent, SendError> {
+    pub(crate) fn send(
+        &mut self,
+        exchange: ExchangeId,
+        event: SendEvent<A::Body, A::Text>,
+    ) -> Result<Sent, SendError> {
         if let SendEvent::ResponseStart(start) = event {
             return self.start(exchange, &start);
         }
@@ -117,20 +200,13 @@ impl<A: Application> State<A> {
         if connection.sequence != exchange.sequence {
             return Ok(Sent::Complete);
         }
-        let http = &mut connection.http;
         let now = self.clock.now();
-        match event {
-            SendEvent::ResponseBody { body, more_body } => http.body(Content::Bytes(body), more_body, &now)?,
-            SendEvent::ResponsePathsend { path } => {
-                let (file, count) = file::whole(&path)?;
-                http.pathsend(file, count, &now)?;
-            }
-            SendEvent::ResponseZerocopysend { file, offset, count, more_body } => {
-                http.body(file::part(file, offset, count)?, more_body, &now)?;
-            }
-            SendEvent::ResponseTrailers { headers, more_trailers } => http.trailers(&headers, more_trailers, &now)?,
-            SendEvent::ResponseEarlyHint { links } => http.early_hint(&links)?,
-            _ => return Ok(Sent::Open),
+        apply(&mut connection.http, event, &now)?;
+        let http = &mut connection.http;
+        if !http.exchange_is_open() && http.websocket().is_some() {
+            // Closed or denied: what is sent from now on finds nobody (WS-23).
+            self.complete(key);
+            return Ok(Sent::Open);
         }
         if !http.exchange_is_open() && !http.disconnected() {
             let sent = match http.shortfall() {
@@ -146,6 +222,10 @@ impl<A: Application> State<A> {
         }
         let blocked = connection.http.transmit().len() > HIGH_WATER;
         let over = connection.is_over(&now);
+        let accepted = connection.log.is_some() && connection.http.response_status() == Some(101);
+        if accepted {
+            self.log_access(key);
+        }
         self.enqueue(key);
         match (over, blocked) {
             (true, _) => Err(SendError::Disconnected),
@@ -168,17 +248,22 @@ impl<A: Application> State<A> {
     /// The response of the connection's exchange is complete: it is logged, and written at the end of the turn.
     pub(crate) fn complete(&mut self, key: Key) {
         self.wake_receive(key);
+        self.log_access(key);
+        self.enqueue(key);
+    }
+
+    fn log_access(&mut self, key: Key) {
         if let Some(connection) = self.connections.get_mut(key)
             && let Some(pending) = connection.log.take()
         {
             let status = connection.http.response_status().unwrap_or_default();
             self.accesses.push(pending.finished(connection.ends.client.clone(), status));
         }
-        self.enqueue(key);
     }
 
     pub(crate) fn finish(&mut self, exchange: ExchangeId, outcome: Outcome) -> Finished {
         self.running -= 1;
+        self.orphans.remove(&exchange);
         let key = key_of(exchange);
         let now = self.clock.now();
         let Some(connection) = self.connections.get_mut(key) else { return Finished::Disconnected };
@@ -199,8 +284,45 @@ impl<A: Application> State<A> {
     }
 }
 
+/// Puts an event on the wire.
+fn apply<B, T>(http: &mut http1::Connection<B>, event: SendEvent<B, T>, now: &Now<'_>) -> Result<(), SendError>
+where
+    B: AsRef<[u8]>,
+    T: AsRef<str> + Into<B>,
+{
+    match event {
+        SendEvent::ResponseBody { body, more_body } => http.body(Content::Bytes(body), more_body, now),
+        SendEvent::WebSocketSend(message) => http.websocket_send(message, now),
+        SendEvent::ResponsePathsend { path } => {
+            let (file, count) = file::whole(&path)?;
+            http.pathsend(file, count, now)
+        }
+        SendEvent::ResponseZerocopysend { file, offset, count, more_body } => {
+            http.body(file::part(file, offset, count)?, more_body, now)
+        }
+        SendEvent::ResponseTrailers { headers, more_trailers } => http.trailers(&headers, more_trailers, now),
+        SendEvent::ResponseEarlyHint { links } => http.early_hint(&links),
+        SendEvent::WebSocketAccept { subprotocol, headers } => {
+            http.websocket_accept(subprotocol.as_deref(), &headers, now)
+        }
+        SendEvent::WebSocketClose { code, reason } => http.websocket_close(code, &reason, now),
+        SendEvent::WebSocketResponseStart(start) => http.websocket_response_start(&start),
+        SendEvent::WebSocketResponseBody { body, more_body } => {
+            http.websocket_response_body(Content::Bytes(body), more_body, now)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn taken<T: Take>(take: T, message: Message<&[u8], &str>) -> Message<T::Bytes, T::Text> {
+    match message {
+        Message::Text(text) => Message::Text(take.text(text)),
+        Message::Binary(bytes) => Message::Binary(take.bytes(bytes)),
+    }
+}
+
 /// Whether the application has nothing to say after this event.
-fn is_last<B>(event: &SendEvent<B>) -> bool {
+fn is_last<B, T>(event: &SendEvent<B, T>) -> bool {
     match event {
         SendEvent::ResponseBody { more_body, .. } | SendEvent::ResponseZerocopysend { more_body, .. } => !more_body,
         SendEvent::ResponseTrailers { more_trailers, .. } => !more_trailers,

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use asgi::Address;
+use ferricorn_proto::websocket::ProtocolError;
 use ferricorn_proto::{Limits, RequestError, TimeoutKind};
 
 #[cfg(doc)]
@@ -65,6 +66,13 @@ pub enum Problem {
         /// What was wrong.
         error: RequestError,
     },
+    /// A peer broke the WebSocket protocol.
+    WebSocket {
+        /// Who, where it has an address.
+        client: Option<Address>,
+        /// What it did.
+        error: ProtocolError,
+    },
     /// A peer let a deadline pass.
     Timeout {
         /// Who, where it has an address.
@@ -83,6 +91,9 @@ impl fmt::Display for Problem {
         let who = |client: &Option<Address>| client.as_ref().map_or_else(|| "a client".to_owned(), Address::to_string);
         match self {
             Self::Request { client, error } => write!(f, "{}: refused a request: {error}", who(client)),
+            Self::WebSocket { client, error } => {
+                write!(f, "{}: closed a WebSocket with {}: {error}", who(client), error.code())
+            }
             Self::Timeout { client, kind } => write!(f, "{}: {kind}", who(client)),
             Self::Poll(error) => write!(f, "cannot ask what is ready: {error}"),
             Self::Accept(error) => write!(f, "cannot accept connections: {error}; trying again shortly"),

@@ -34,9 +34,10 @@ mod tasks;
 mod worker;
 
 pub use access_log::Access;
-pub use exchanges::Sent;
+pub use exchanges::{Sent, Take};
 pub use ferricorn_proto::Limits;
 pub use ferricorn_proto::http1::Finished;
+pub use ferricorn_proto::websocket;
 pub use host::{Config, Host, Problem, TICK};
 pub use listener::{Bind, Listener};
 pub use serve::{Stop, serve};

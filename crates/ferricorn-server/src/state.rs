@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use asgi::{Application, ExchangeId, Extensions, Wake};
 use ferricorn_proto::TimeoutKind;
 use ferricorn_proto::http1;
+use ferricorn_proto::websocket::{ProtocolError, WebSocket};
 use mio::Events;
+use rustc_hash::FxHashMap;
 
 use crate::access_log::{Access, Pending};
 use crate::clock::Clock;
@@ -36,6 +38,8 @@ pub(crate) struct State<A: Application> {
     pub(crate) clock: Clock,
     pub(crate) buffer: Vec<u8>,
     pub(crate) line: RequestLine,
+    /// WebSockets whose connections are gone, for applications that have not seen all of it.
+    pub(crate) orphans: FxHashMap<ExchangeId, Box<WebSocket>>,
     /// Connections to be written to and looked at before the turn ends.
     pub(crate) queue: Vec<Key>,
     pub(crate) queued_at: Instant,
@@ -65,6 +69,8 @@ pub(crate) struct Call<A: Application> {
     pub(crate) ends: Rc<Ends>,
     pub(crate) memory: A::ConnectionMemory,
     pub(crate) extensions: Extensions,
+    /// What the client of a WebSocket offers.
+    pub(crate) subprotocols: Vec<String>,
 }
 
 impl<A: Application> State<A> {
@@ -79,6 +85,7 @@ impl<A: Application> State<A> {
             clock,
             buffer: vec![0; READ_BUFFER],
             line: RequestLine::default(),
+            orphans: FxHashMap::default(),
             queue: Vec::new(),
             put_off: false,
             in_turn: false,
@@ -112,6 +119,7 @@ impl<A: Application> State<A> {
         let waits_for_input = connection.receive_waiting && (connection.has_input() || connection.http.disconnected());
         let to_write = !connection.http.transmit().is_empty();
         if waits_for_input {
+            connection.receive_woken = true;
             self.wake_receive(key);
         }
         if readiness.broken || readiness.read_closed || to_write {
@@ -173,6 +181,9 @@ impl<A: Application> State<A> {
     pub(crate) fn drain(&mut self, key: Key) {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.http.drain(&self.clock.now());
+            if connection.http.disconnected() {
+                self.wakes.extend(wakes(key, connection));
+            }
         }
         self.enqueue(key);
     }
@@ -187,13 +198,14 @@ impl<A: Application> State<A> {
     pub(crate) fn next_call(&mut self, key: Key, config: &Config) -> Option<Call<A>> {
         let connection = self.connections.get_mut(key)?;
         if connection.http.exchange_is_open() {
+            self.read_frames(key);
             return None;
         }
         let now = self.clock.now();
         match connection.take_request(&mut self.buffer, &mut self.line, &now) {
             Taken::Request(request) => {
                 connection.sequence = connection.sequence.wrapping_add(1);
-                connection.body_given = false;
+                connection.body_given = request.websocket;
                 connection.running = true;
                 connection.quiet = false;
                 if config.access_log {
@@ -207,6 +219,7 @@ impl<A: Application> State<A> {
                 }
                 self.running += 1;
                 self.calls += 1;
+                let subprotocols = connection.http.websocket().map(|socket| socket.subprotocols().to_vec());
                 Some(Call {
                     exchange: exchange_id(key, connection.sequence),
                     request,
@@ -214,6 +227,7 @@ impl<A: Application> State<A> {
                     ends: Rc::clone(&connection.ends),
                     memory: std::mem::take(&mut connection.memory),
                     extensions: connection.http.extensions(),
+                    subprotocols: subprotocols.unwrap_or_default(),
                 })
             }
             Taken::Refused(error) => {
@@ -230,6 +244,39 @@ impl<A: Application> State<A> {
         }
     }
 
+    /// Reads what a WebSocket's peer sends although the application does not ask: pings are to be answered and a close to
+    /// be noted. Who waits for a message reads for itself.
+    fn read_frames(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        if connection.receive_woken || connection.http.websocket().is_none_or(|socket| socket.session().is_none()) {
+            return;
+        }
+        if connection.receive_waiting {
+            if connection.has_input() {
+                connection.receive_woken = true;
+                self.enqueue(key);
+                self.wake_receive(key);
+            }
+            return;
+        }
+        let now = self.clock.now();
+        let violation = connection.read_frames(&mut self.buffer, &now);
+        let goes_on = connection.has_input() || connection.http.disconnected() || !connection.http.transmit().is_empty();
+        if let Some(error) = violation {
+            self.violated(key, error);
+        }
+        if goes_on {
+            self.enqueue(key);
+        }
+    }
+
+    /// The peer of a WebSocket broke its protocol.
+    pub(crate) fn violated(&mut self, key: Key, error: ProtocolError) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        self.problems.push(Problem::WebSocket { client: connection.ends.client.clone(), error });
+        self.enqueue(key);
+    }
+
     /// Acts on deadlines that have passed, and takes back what idle connections do not need.
     pub(crate) fn check_deadlines(&mut self) {
         let is_late = self.draining.is_some_and(|since| self.clock.instant() >= since + LATE_HEAD);
@@ -239,12 +286,13 @@ impl<A: Application> State<A> {
             let due = connection.http.next_timeout().is_some_and(|deadline| deadline <= now.instant);
             if due {
                 let passed = connection.http.handle_timeout(&now);
-                // That an idle connection is closed is no news.
-                if let Some(kind) = passed.filter(|kind| !matches!(kind, TimeoutKind::KeepAlive | TimeoutKind::Linger))
-                {
+                if let Some(kind) = passed.filter(|kind| is_news(*kind)) {
                     self.problems.push(Problem::Timeout { client: connection.ends.client.clone(), kind });
                 }
-                self.wakes.extend(wakes(key, connection));
+                // A ping that was due is no news for whoever waits.
+                if passed.is_some() {
+                    self.wakes.extend(wakes(key, connection));
+                }
                 self.enqueue(key);
             } else if is_late && !connection.http.exchange_is_open() && connection.http.transmit().is_empty() {
                 self.remove(key);
@@ -289,8 +337,18 @@ impl<A: Application> State<A> {
     pub(crate) fn remove(&mut self, key: Key) {
         let Some(mut connection) = self.connections.remove(key) else { return };
         self.poller.remove(connection.socket());
+        if connection.running
+            && let Some(socket) = connection.http.take_websocket()
+        {
+            self.orphans.insert(exchange_id(key, connection.sequence), socket);
+        }
         self.wakes.extend(wakes(key, &mut connection));
     }
+}
+
+/// That an idle connection is closed is no news, nor that the client of a WebSocket has vanished.
+fn is_news(kind: TimeoutKind) -> bool {
+    !matches!(kind, TimeoutKind::KeepAlive | TimeoutKind::Linger | TimeoutKind::Pong | TimeoutKind::Close)
 }
 
 /// Whoever waits for something of this connection, to be told that it may have changed.

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use asgi::{
-    Application, AsyncApplication, ExchangeId, Exchanges, HttpScopeRef, Outcome, Receive, ReceiveEvent, Scope,
-    SendError, SendEvent, Wake,
+    Application, AsyncApplication, ExchangeId, Exchanges, Outcome, Receive, ReceiveEvent, ScopeRef, SendError,
+    SendEvent, Wake,
 };
 
 use rustc_hash::FxHashMap;
 
-use crate::exchanges::Sent;
+use crate::exchanges::{Sent, Take};
 use crate::host::Host;
 use crate::worker::Worker;
 
@@ -107,13 +107,14 @@ impl<F: AsyncApplication, H: Host> Tasks<F, H> {
 impl<F: AsyncApplication, H: Host> Application for Tasks<F, H> {
     type ConnectionMemory = ();
     type Body = Vec<u8>;
+    type Text = String;
 
-    fn call(&self, scope: &HttpScopeRef<'_>, exchange: ExchangeId, (): &mut ()) {
+    fn call(&self, scope: &ScopeRef<'_>, exchange: ExchangeId, (): &mut ()) {
         let Some(worker) = self.worker() else { return };
         let exchanges: Rc<dyn Exchanges> = worker;
         let receive = Receive::new(Rc::clone(&exchanges), exchange);
         let send = asgi::Send::new(exchanges, exchange);
-        let future = self.application.call(Scope::Http(Box::new(scope.into())), receive, send);
+        let future = self.application.call(scope.into(), receive, send);
         self.run(exchange, Box::pin(future));
     }
 
@@ -133,9 +134,25 @@ impl<F: AsyncApplication, H: Host> Application for Tasks<F, H> {
     }
 }
 
+/// Takes what is received as a Rust application has it.
+struct Owned;
+
+impl Take for Owned {
+    type Bytes = Vec<u8>;
+    type Text = String;
+
+    fn bytes(self, bytes: &[u8]) -> Vec<u8> {
+        bytes.to_vec()
+    }
+
+    fn text(self, text: &str) -> String {
+        text.to_owned()
+    }
+}
+
 impl<F: AsyncApplication, H: Host> Exchanges for Worker<Tasks<F, H>, H> {
     fn poll_receive(&self, exchange: ExchangeId, context: &mut Context<'_>) -> Poll<ReceiveEvent> {
-        let event = self.receive(exchange, <[u8]>::to_vec);
+        let event = self.receive(exchange, Owned);
         if event.is_pending() {
             self.application().wait(exchange, context);
         }

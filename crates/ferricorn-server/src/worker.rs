@@ -8,10 +8,12 @@ use std::os::fd::RawFd;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use asgi::{Application, ExchangeId, HttpScopeRef, Outcome, ReceiveEvent, ResponseStart, Scheme, SendError, SendEvent};
+use asgi::{
+    Application, ExchangeId, Outcome, ReceiveEvent, ResponseStart, Scheme, ScopeKind, ScopeRef, SendError, SendEvent,
+};
 use ferricorn_proto::http1::Finished;
 
-use crate::exchanges::Sent;
+use crate::exchanges::{Sent, Take};
 use crate::host::{Config, Host, Problem};
 use crate::listener::Listener;
 use crate::poller::{Poller, Readiness};
@@ -220,9 +222,14 @@ impl<A: Application, H: Host> Worker<A, H> {
     fn call(&self, key: Key, mut call: Call<A>) {
         self.flush_late();
         let path = full_path(&self.config.root_path, call.line.path());
-        let scope = HttpScopeRef {
+        let kind = if call.request.websocket {
+            ScopeKind::WebSocket { subprotocols: &call.subprotocols }
+        } else {
+            ScopeKind::Http { method: call.line.method() }
+        };
+        let scope = ScopeRef {
+            kind,
             http_version: call.request.version,
-            method: call.line.method(),
             scheme: Scheme::Http,
             path,
             raw_path: call.line.path(),
@@ -289,6 +296,7 @@ impl<A: Application, H: Host> Worker<A, H> {
             let state = &mut *self.state.borrow_mut();
             let Some(connection) = state.connections.get_mut(key) else { return };
             connection.queued = false;
+            connection.receive_woken = false;
             if connection.is_over(&state.clock.now()) {
                 state.remove(key);
                 return;
@@ -303,6 +311,7 @@ impl<A: Application, H: Host> Worker<A, H> {
     fn wake_all(&self) {
         let wakes = std::mem::take(&mut self.state.borrow_mut().wakes);
         for &(exchange, wake) in &wakes {
+            self.flush_late();
             self.application.wake(exchange, wake);
         }
     }
@@ -330,9 +339,9 @@ impl<A: Application, H: Host> Worker<A, H> {
         }
     }
 
-    /// The next event of the exchange, its bytes taken by `take`, which must not call back. Pending: a
+    /// The next event of the exchange, its bytes or text taken by `take`, which must not call back. Pending: a
     /// [`Wake::Receive`](asgi::Wake::Receive) will follow.
-    pub fn receive<T>(&self, exchange: ExchangeId, take: impl FnOnce(&[u8]) -> T) -> Poll<ReceiveEvent<T>> {
+    pub fn receive<T: Take>(&self, exchange: ExchangeId, take: T) -> Poll<ReceiveEvent<T::Bytes, T::Text>> {
         let (event, queued) = {
             let state = &mut *self.state.borrow_mut();
             let event = state.receive(exchange, take);
@@ -348,7 +357,7 @@ impl<A: Application, H: Host> Worker<A, H> {
     ///
     /// # Errors
     /// Where the event is refused: the exchange is then as it was (HTTP-25).
-    pub fn send(&self, exchange: ExchangeId, event: SendEvent<A::Body>) -> Result<Sent, SendError> {
+    pub fn send(&self, exchange: ExchangeId, event: SendEvent<A::Body, A::Text>) -> Result<Sent, SendError> {
         let (result, queued) = {
             let state = &mut *self.state.borrow_mut();
             let result = state.send(exchange, event);

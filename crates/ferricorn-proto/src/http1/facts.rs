@@ -16,8 +16,8 @@ pub(super) struct Facts {
     pub(super) keep_alive: bool,
     /// `connection: upgrade`
     pub(super) upgrade: bool,
-    /// An `upgrade` field.
-    pub(super) has_upgrade: bool,
+    /// `upgrade: websocket`
+    pub(super) websocket: bool,
     /// `te: trailers`
     pub(super) te_trailers: bool,
     pub(super) expect: Expect,
@@ -58,7 +58,7 @@ impl Facts {
             b"te" => self.te(value),
             b"host" => self.host(value)?,
             b"expect" => self.expect(value),
-            b"upgrade" => self.has_upgrade |= !value.is_empty(),
+            b"upgrade" => self.upgrade(value),
             b"connection" => self.connection(value),
             b"content-length" => self.content_length(value)?,
             b"transfer-encoding" => self.transfer_encoding(value),
@@ -105,6 +105,10 @@ impl Facts {
                 _ => {}
             }
         }
+    }
+
+    fn upgrade(&mut self, value: &[u8]) {
+        self.websocket |= semantics::members(value).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
     }
 
     fn te(&mut self, value: &[u8]) {

@@ -18,11 +18,12 @@ impl<B: AsRef<[u8]>> Connection<B> {
     /// Takes what it can out of `input` (and moves the data of several chunks together in place), and gives at most one
     /// event. The caller drops [`Step::consumed`] bytes and, after an event, calls again with the rest; bytes that were not
     /// consumed are handed in again with more behind them.
-    pub fn handle_input<'b>(&mut self, input: &'b mut [u8], now: &Now<'_>) -> Step<'b> {
+    pub fn handle_input<'b>(&'b mut self, input: &'b mut [u8], now: &Now<'_>) -> Step<'b> {
         match self.expected {
             Expected::Head => self.head_input(input, 0, now),
             Expected::Body { asked: true, .. } => self.body_input(input, now),
             Expected::Body { asked: false, .. } | Expected::Next => Step { consumed: 0, event: Ok(None) },
+            Expected::Frames => self.frames_input(input, now),
             Expected::Unwanted { .. } => self.unwanted_input(input, now),
             Expected::Ignored => Step { consumed: input.len(), event: Ok(None) },
         }
@@ -88,19 +89,25 @@ impl<B: AsRef<[u8]>> Connection<B> {
             expects_continue: expects_continue && body != RequestBody::None,
             body_complete: body == RequestBody::None,
         };
+        let has_body = body != RequestBody::None;
         self.exchange = Exchange::open(method == "HEAD", te_trailers && version == HttpVersion::Http11);
         self.expected = expected_after_head(body);
         self.deadline = None;
+        let headers = self.headers_for(target.authority);
+        // An upgrade that HTTP/1.0 asks for is none (RFC 9110 section 7.8).
+        if facts.upgrade && facts.websocket && version == HttpVersion::Http11 {
+            self.expect_websocket(method, &headers, has_body)?;
+        }
         Ok(RequestHead {
             version,
             method,
             path: target.path,
             query: target.query,
-            headers: self.headers_for(target.authority),
+            headers,
             // A replaced host makes another list of it.
             headers_repeated: head.repeated && target.authority.is_none(),
-            has_body: body != RequestBody::None,
-            upgrade: version == HttpVersion::Http11 && facts.upgrade && facts.has_upgrade,
+            has_body,
+            websocket: self.websocket.is_some(),
         })
     }
 

@@ -9,12 +9,13 @@ mod head;
 mod input;
 mod output;
 mod target;
+mod websocket;
 
 use std::fmt;
 use std::rc::Rc;
 use std::time::Instant;
 
-use asgi::{Extensions, Headers, HttpVersion};
+use asgi::{Extensions, Headers, HttpVersion, Message};
 
 pub use crate::limits::Now;
 
@@ -22,6 +23,7 @@ use crate::error::{RequestError, TimeoutKind};
 use crate::exchange::{Exchange, State};
 use crate::limits::Limits;
 use crate::transmit::Transmit;
+use crate::websocket::{ProtocolError, Session, WebSocket};
 use framing::BodyReader;
 use head::HeadReader;
 use output::Response;
@@ -31,8 +33,9 @@ use output::Response;
 /// Four kinds of method:
 /// - `handle_*`: something came in. [`handle_input`](Self::handle_input) gives the events.
 /// - commands, the application's events: [`start`](Self::start), [`body`](Self::body), [`trailers`](Self::trailers),
-///   [`early_hint`](Self::early_hint), [`want_body`](Self::want_body), [`finish`](Self::finish); and the server's own,
-///   [`refuse`](Self::refuse) and [`drain`](Self::drain). Each checks first and changes nothing when it fails.
+///   [`early_hint`](Self::early_hint), [`want_body`](Self::want_body), [`finish`](Self::finish), those of a WebSocket
+///   (`websocket_*`); and the server's own, [`refuse`](Self::refuse) and [`drain`](Self::drain). Each checks first and
+///   changes nothing when it fails.
 /// - what is to be done now: [`transmit`](Self::transmit), [`next_timeout`](Self::next_timeout), [`closing`](Self::closing).
 /// - getters.
 ///
@@ -45,6 +48,8 @@ pub struct Connection<B> {
     expected: Expected,
     request: Request,
     exchange: Exchange,
+    /// The WebSocket that the current request asks for, from its handshake on.
+    websocket: Option<Box<WebSocket>>,
     response: Response,
     transmit: Transmit<B>,
     fate: Fate,
@@ -63,6 +68,8 @@ enum Expected {
     Body { reader: BodyReader, asked: bool },
     /// Another request's, which waits for the current response.
     Next,
+    /// The frames of a WebSocket.
+    Frames,
     /// The rest of a body that nobody wants, this many bytes of it at most.
     Unwanted { reader: BodyReader, allowance: u64 },
     /// Nothing of interest.
@@ -124,6 +131,10 @@ pub enum Input<'b> {
         /// Whether the body is whole now.
         end: bool,
     },
+    /// A message of the WebSocket that the application waited for.
+    Message(Message<&'b [u8], &'b str>),
+    /// The peer broke the WebSocket protocol, and the WebSocket is closed.
+    Violation(ProtocolError),
 }
 
 /// The head of a request, borrowed from the input but for the fields.
@@ -143,8 +154,8 @@ pub struct RequestHead<'b> {
     pub headers_repeated: bool,
     /// Whether body events will come; false: the request is complete as it is.
     pub has_body: bool,
-    /// Whether the client asks for another protocol (RFC 9110 section 7.8).
-    pub upgrade: bool,
+    /// Whether it is the handshake of a WebSocket, which [`Connection::websocket`] has from here on.
+    pub websocket: bool,
 }
 
 /// How the exchange ended that the application's call belonged to.
@@ -186,6 +197,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
             expected: Expected::Head,
             request: Request::NONE,
             exchange: Exchange::none(),
+            websocket: None,
             response: Response::NONE,
             transmit: Transmit::new(),
             fate: Fate::Open,
@@ -198,14 +210,16 @@ impl<B: AsRef<[u8]>> Connection<B> {
 
     /// The input has ended (FIN). Between requests and within a head: close quietly. While an exchange is open its client
     /// is gone (row 35 of the requirements); body bytes that were received before can still be handed in and asked for.
+    /// A WebSocket has no half-open state: its peer is gone as well.
     pub fn handle_end_of_input(&mut self) {
+        self.lose_websocket();
         self.end_of_input = true;
         self.deadline = None;
         if self.fate != Fate::Open {
             return;
         }
         self.fate = Fate::Flush;
-        if !self.exchange.is_open() {
+        if !self.exchange.is_open() || self.exchange.state() == State::Upgraded {
             self.expected = Expected::Ignored;
         } else if !self.exchange.is_unanswered() {
             self.fate = Fate::Abort;
@@ -216,6 +230,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
 
     /// The connection was reset, or what waits to be written cannot be: a failed write, a file that ended early.
     pub fn handle_lost(&mut self) {
+        self.lose_websocket();
         self.exchange.disconnect();
         self.abort();
     }
@@ -223,14 +238,18 @@ impl<B: AsRef<[u8]>> Connection<B> {
     /// Looks whether a deadline has passed, and acts on it; None: none has.
     pub fn handle_timeout(&mut self, now: &Now<'_>) -> Option<TimeoutKind> {
         if self.stalled.is_some_and(|at| at <= now.instant) && !self.transmit.is_empty() {
+            self.lose_websocket();
             self.exchange.disconnect();
             self.abort();
             return Some(TimeoutKind::Response);
         }
+        if let Some(kind) = self.websocket_timeout(now) {
+            return Some(kind);
+        }
         let (_, kind) = self.deadline.filter(|(at, _)| *at <= now.instant)?;
         self.deadline = None;
         match kind {
-            TimeoutKind::KeepAlive | TimeoutKind::Response => self.close_idle(),
+            TimeoutKind::KeepAlive | TimeoutKind::Response | TimeoutKind::Pong | TimeoutKind::Close => self.close_idle(),
             TimeoutKind::Linger => self.fate = Fate::Close,
             TimeoutKind::RequestHead => self.reject(RequestError::HeadTimeout, false, now),
             TimeoutKind::RequestBody => self.reject(RequestError::BodyTimeout, false, now),
@@ -251,7 +270,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
     }
 
     fn deadline_after_writing(&self, now: Instant) -> Option<(Instant, TimeoutKind)> {
-        match (self.fate, &self.expected) {
+        match (self.fate(), &self.expected) {
             (Fate::Flush, _) if !self.end_of_input => Some((now + self.limits.linger, TimeoutKind::Linger)),
             (Fate::Open, Expected::Head) => Some((now + self.limits.keep_alive, TimeoutKind::KeepAlive)),
             _ => None,
@@ -267,12 +286,13 @@ impl<B: AsRef<[u8]>> Connection<B> {
     pub fn next_timeout(&self) -> Option<Instant> {
         let stalled = self.stalled.filter(|_| !self.transmit.is_empty());
         let deadline = self.deadline.map(|(at, _)| at);
-        stalled.into_iter().chain(deadline).min()
+        let frames = self.session().and_then(Session::next_timeout);
+        stalled.into_iter().chain(deadline).chain(frames).min()
     }
 
     /// What is to be done about the connection's end.
     pub fn closing(&self) -> Closing {
-        match self.fate {
+        match self.fate() {
             Fate::Open => Closing::No,
             Fate::Flush if self.end_of_input && self.transmit.is_empty() => Closing::Now,
             Fate::Flush => Closing::Flush,
@@ -282,7 +302,8 @@ impl<B: AsRef<[u8]>> Connection<B> {
     }
 
     /// Whether [`handle_input`](Self::handle_input) would do anything with more bytes: a head is expected (and not too much
-    /// of earlier responses waits to be written), a body is asked for or read away, or the connection lingers.
+    /// of earlier responses waits to be written), a body is asked for or read away, a WebSocket has room for messages (and
+    /// not too much to write), or the connection lingers.
     pub fn wants_input(&self) -> bool {
         if self.end_of_input {
             return false;
@@ -292,42 +313,50 @@ impl<B: AsRef<[u8]>> Connection<B> {
             Expected::Body { asked, .. } => asked,
             Expected::Next => false,
             Expected::Unwanted { .. } => true,
+            Expected::Frames => self.wants_frames(),
             Expected::Ignored => self.fate == Fate::Flush,
         }
     }
 
-    /// Whether a request was given out whose response is not whole, and whose client is there.
+    /// Whether a request was given out whose response is not whole, or a WebSocket that is not closed, and whose client is
+    /// there.
     pub fn exchange_is_open(&self) -> bool {
-        self.exchange.is_open()
+        self.exchange.is_open() && !self.websocket_is_closed()
     }
 
-    /// Whether the body of the current request has been given out whole.
+    /// Whether the body of the current request has been given out whole, and nothing can follow it.
     pub fn request_complete(&self) -> bool {
         self.request.body_complete
     }
 
-    /// Whether the current exchange lost its client.
+    /// Whether the current exchange lost its client, or its WebSocket was closed by either side.
     pub fn disconnected(&self) -> bool {
-        self.exchange.state() == State::Disconnected
+        self.exchange.state() == State::Disconnected || self.websocket_is_closed()
     }
 
-    /// Whether it is between requests, with nothing to write and no part of a head.
+    /// Whether it is between requests, with no part of a head, or between the frames of a WebSocket; and nothing waits to be
+    /// written.
     pub fn is_idle(&self) -> bool {
-        matches!(self.expected, Expected::Head)
-            && self.head.is_empty()
-            && self.fate == Fate::Open
-            && !self.exchange.is_open()
-            && self.transmit.is_empty()
+        let waits = match self.expected {
+            Expected::Head => self.head.is_empty() && !self.exchange.is_open(),
+            Expected::Frames => true,
+            _ => false,
+        };
+        waits && self.fate == Fate::Open && self.transmit.is_empty()
     }
 
     /// What the current exchange can do beyond the core.
     pub fn extensions(&self) -> Extensions {
+        if self.websocket.is_some() {
+            return Extensions { denial_response: true, ..Extensions::default() };
+        }
         let is_http11 = self.request.version == HttpVersion::Http11;
         Extensions {
             trailers: is_http11 && self.request.te_trailers,
             pathsend: true,
             zerocopysend: true,
             early_hint: is_http11,
+            denial_response: false,
         }
     }
 
@@ -346,6 +375,17 @@ impl<B: AsRef<[u8]>> Connection<B> {
         if self.is_idle() {
             self.head.release_memory();
             self.transmit.release_memory();
+            if let Some(session) = self.session_mut() {
+                session.release_memory();
+            }
+        }
+    }
+
+    /// How it goes on: a WebSocket that is over ends its connection.
+    fn fate(&self) -> Fate {
+        match self.fate {
+            Fate::Open if self.session().is_some_and(Session::is_over) => Fate::Flush,
+            fate => fate,
         }
     }
 

@@ -6,6 +6,7 @@ use std::fs::File;
 use asgi::{Headers, HttpVersion, InvalidHeader, KnownField, Outcome, ResponseStart, SendError};
 
 use super::framing::{self, ResponseBody};
+use super::websocket::SERVICE_RESTART;
 use super::{Connection, Expected, Fate, Finished, Now, chunked, encode};
 use crate::error::{RequestError, TimeoutKind};
 use crate::exchange::{State, Verdict};
@@ -27,6 +28,15 @@ pub(super) struct Response {
 impl Response {
     pub(super) const NONE: Self =
         Self { body: ResponseBody::None, close: false, has_date: false, has_server: false, has_length: false };
+
+    pub(super) fn of(headers: &Headers) -> Self {
+        Self {
+            has_date: headers.has(KnownField::Date),
+            has_server: headers.has(KnownField::Server),
+            has_length: headers.has(KnownField::ContentLength),
+            ..Self::NONE
+        }
+    }
 }
 
 impl<B: AsRef<[u8]>> Connection<B> {
@@ -50,17 +60,15 @@ impl<B: AsRef<[u8]>> Connection<B> {
     /// # Errors
     /// Where it may not come now or says what cannot be sent; nothing has changed then.
     pub fn start(&mut self, start: &ResponseStart) -> Result<(), SendError> {
-        if self.exchange.start(start)? == Verdict::Ignore {
+        self.begin("http.response.start", start)
+    }
+
+    pub(super) fn begin(&mut self, event: &'static str, start: &ResponseStart) -> Result<(), SendError> {
+        if self.exchange.start(event, start)? == Verdict::Ignore {
             return Ok(());
         }
         let headers = &start.headers;
-        self.response = Response {
-            body: ResponseBody::None,
-            close: false,
-            has_date: headers.has(KnownField::Date),
-            has_server: headers.has(KnownField::Server),
-            has_length: headers.has(KnownField::ContentLength),
-        };
+        self.response = Response::of(headers);
         let needs_filter = headers.has(KnownField::Connection)
             || headers.has(KnownField::TransferEncoding)
             || self.response.has_length && needs_length_filter(start);
@@ -119,7 +127,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
         self.part(event, Content::File { file, offset: 0, count }, false, now)
     }
 
-    fn part(&mut self, event: &'static str, content: Content<B>, more: bool, now: &Now<'_>) -> Result<(), SendError> {
+    pub(super) fn part(&mut self, event: &'static str, content: Content<B>, more: bool, now: &Now<'_>) -> Result<(), SendError> {
         let length = content.len();
         let Some(part) = self.exchange.body(event, length, more)? else { return Ok(()) };
         if part.first {
@@ -204,6 +212,10 @@ impl<B: AsRef<[u8]>> Connection<B> {
                 }
                 Finished::Complete
             }
+            State::Upgraded => {
+                self.finish_websocket(outcome, now);
+                Finished::Complete
+            }
             State::Disconnected => Finished::Disconnected,
             _ => {
                 self.settle(now);
@@ -226,9 +238,10 @@ impl<B: AsRef<[u8]>> Connection<B> {
     }
 
     /// No further request on this connection: an idle one closes, a response that is not begun says so, a head that has
-    /// begun is still read and answered.
-    pub fn drain(&mut self, _now: &Now<'_>) {
+    /// begun is still read and answered, a WebSocket is closed with 1012 (WS-27).
+    pub fn drain(&mut self, now: &Now<'_>) {
         self.draining = true;
+        self.close_websocket(SERVICE_RESTART, now);
         if matches!(self.expected, Expected::Head) && self.head.is_empty() {
             self.close_idle();
         }
@@ -256,7 +269,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
     }
 
     /// Writes a whole response of the server's own in place of one that was held back.
-    fn answer(&mut self, status: u16, text: &str, has_content: bool, now: &Now<'_>) {
+    pub(super) fn answer(&mut self, status: u16, text: &str, has_content: bool, now: &Now<'_>) {
         self.transmit.drop_held();
         self.response = Response::NONE;
         let limits = &*self.limits;
@@ -265,6 +278,10 @@ impl<B: AsRef<[u8]>> Connection<B> {
             encode::status_line(buffer, status);
             encode::field(buffer, b"content-type", b"text/plain; charset=utf-8");
             encode::content_length(buffer, text.len() as u64);
+            if status == 426 {
+                // What would have been accepted (RFC 9110 section 15.5.22, RFC 6455 section 4.4).
+                buffer.extend_from_slice(b"upgrade: websocket\r\nsec-websocket-version: 13\r\nconnection: upgrade\r\n");
+            }
             encode::field(buffer, b"connection", b"close");
             server_fields(buffer, limits, response, now);
             if has_content {
@@ -339,13 +356,13 @@ impl<B: AsRef<[u8]>> Connection<B> {
                 self.deadline = Some((now.instant + self.limits.linger, TimeoutKind::KeepAlive));
             }
             Expected::Body { .. } => self.close(now),
-            Expected::Head | Expected::Unwanted { .. } | Expected::Ignored => {}
+            Expected::Head | Expected::Frames | Expected::Unwanted { .. } | Expected::Ignored => {}
         }
     }
 }
 
 /// The fields that every final response carries, and the empty line.
-fn server_fields(buffer: &mut Vec<u8>, limits: &Limits, response: Response, now: &Now<'_>) {
+pub(super) fn server_fields(buffer: &mut Vec<u8>, limits: &Limits, response: Response, now: &Now<'_>) {
     let headers = &limits.headers;
     let needs_filter = response.has_server && headers.has(KnownField::Server)
         || headers.has(KnownField::Date)
