@@ -25,6 +25,7 @@ pub mod http1;
 mod limits;
 mod semantics;
 mod transmit;
+pub mod websocket;
 
 pub use error::{RequestError, TimeoutKind};
 pub use limits::{Limits, Now};

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use asgi::Message;
 
-use super::message::{Binary, Text};
+use super::message::{Assembly, Kind};
 
 /// An assembled message of this length or more is kept as it is instead of being copied.
 const LARGE: usize = 16 * 1024;
@@ -55,29 +55,16 @@ impl Queue {
         });
     }
 
-    /// Adds a text that has been assembled, and empties it; of a large one the memory goes along.
-    pub(super) fn push_text(&mut self, text: &mut Text) {
-        if text.as_str().len() >= LARGE {
-            self.push_large(Message::Text(text.take()));
+    /// Adds the message that has been assembled; of a large one the memory goes along.
+    pub(super) fn push_assembled(&mut self, assembly: &mut Assembly, kind: Kind) {
+        let message = assembly.message(kind);
+        let length = message.as_bytes().len();
+        if length < LARGE {
+            self.push(message);
         } else {
-            self.push(Message::Text(text.as_str()));
-            text.clear();
+            self.bytes += length;
+            self.entries.push_back(Entry::Large(assembly.take(kind)));
         }
-    }
-
-    /// The same of bytes.
-    pub(super) fn push_binary(&mut self, binary: &mut Binary) {
-        if binary.as_bytes().len() >= LARGE {
-            self.push_large(Message::Binary(binary.take()));
-        } else {
-            self.push(Message::Binary(binary.as_bytes()));
-            binary.clear();
-        }
-    }
-
-    fn push_large(&mut self, message: Message) {
-        self.bytes += message.as_bytes().len();
-        self.entries.push_back(Entry::Large(message));
     }
 
     /// Takes the first out.

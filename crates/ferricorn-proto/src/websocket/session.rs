@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use asgi::{Message, SendError};
 
+use super::deflate::Compression;
 use super::extension::Deflate;
 use super::frame::{self, Head, Mask, Opcode};
 use super::keepalive::{Due, Keepalive};
-use super::message::{self, Binary, Kind, Text};
+use super::message::{self, Assembly, Kind};
 use super::queue::Queue;
 use super::{Limits, ProtocolError};
 use crate::error::TimeoutKind;
@@ -40,8 +41,8 @@ pub struct Session {
     begun: Option<Begun>,
     /// The data frame whose payload has begun.
     frame: Option<Frame>,
-    text: Text,
-    binary: Binary,
+    assembly: Assembly,
+    compression: Option<Box<Compression>>,
     queue: Option<Box<Queue>>,
     keepalive: Keepalive,
     /// Until when the client has to answer the close frame.
@@ -60,6 +61,7 @@ enum Fate {
 #[derive(Clone, Copy, Debug)]
 struct Begun {
     kind: Kind,
+    compressed: bool,
     /// Bytes announced by the heads of its frames; a fragment without any counts as one (nobody needs them, and they
     /// could go on for ever).
     size: u64,
@@ -101,7 +103,6 @@ enum Advance {
 
 impl Session {
     pub(super) fn new(limits: Rc<Limits>, deflate: Option<Deflate>, now: Instant) -> Self {
-        let _ = deflate;
         let keepalive = Keepalive::new(&limits, now);
         Self {
             limits,
@@ -109,8 +110,8 @@ impl Session {
             wanted: false,
             begun: None,
             frame: None,
-            text: Text::default(),
-            binary: Binary::default(),
+            assembly: Assembly::default(),
+            compression: deflate.map(|agreed| Box::new(Compression::new(agreed))),
             queue: None,
             keepalive,
             close_deadline: None,
@@ -135,8 +136,7 @@ impl Session {
     ) -> Step<'a> {
         if self.begun.is_none() {
             // The last message has been given out of there.
-            self.text.clear();
-            self.binary.clear();
+            self.assembly.clear();
         }
         let mut consumed = 0;
         loop {
@@ -157,9 +157,10 @@ impl Session {
                     consumed += bytes;
                     if self.is_wanted() {
                         self.wanted = false;
-                        return Step { consumed, event: Ok(Some(self.assembled(kind))) };
+                        return Step { consumed, event: Ok(Some(self.assembly.message(kind))) };
                     }
-                    self.queue_assembled(kind);
+                    self.queue.get_or_insert_default().push_assembled(&mut self.assembly, kind);
+                    self.assembly.clear();
                 }
                 Err(error) => return self.fail(error, consumed, transmit),
             }
@@ -256,6 +257,9 @@ impl Session {
             Message::Binary(_) => Opcode::Binary,
         };
         let bytes = message.as_bytes();
+        if self.send_compressed(opcode, bytes, transmit) {
+            return Ok(());
+        }
         if bytes.len() < transmit::LARGE {
             transmit.append(|buffer| {
                 let (head, size) = frame::head(opcode, false, bytes.len());
@@ -271,6 +275,28 @@ impl Session {
             Message::Binary(bytes) => bytes,
         }));
         Ok(())
+    }
+
+    /// False: it is not compressed, and has not been sent.
+    fn send_compressed<B: AsRef<[u8]>>(&mut self, opcode: Opcode, bytes: &[u8], transmit: &mut Transmit<B>) -> bool {
+        let Some(compression) = &mut self.compression else { return false };
+        let mut sent = false;
+        transmit.append(|buffer| {
+            // Compressed it is shorter, and so its head is no longer than this.
+            let (head, room) = frame::head(opcode, true, bytes.len());
+            let start = buffer.len();
+            buffer.extend_from_slice(&head[..room]);
+            sent = compression.compress(bytes, buffer);
+            if !sent {
+                return buffer.truncate(start);
+            }
+            let payload = start + room;
+            let (head, size) = frame::head(opcode, true, buffer.len() - payload);
+            let start_of_head = payload - size;
+            buffer[start_of_head..payload].copy_from_slice(&head[..size]);
+            buffer.drain(start..start_of_head);
+        });
+        sent
     }
 
     /// Sends a close frame (WS-12) and forgets the messages that nobody has taken.
@@ -344,7 +370,7 @@ impl Session {
         if !self.wants_input() {
             return Ok(Advance::Starved);
         }
-        let expected = frame::Expected { continuation: self.begun.is_some(), deflate: false };
+        let expected = frame::Expected { continuation: self.begun.is_some(), deflate: self.compression.is_some() };
         let Some(head) = frame::read(input, expected)? else { return Ok(Advance::Starved) };
         if !head.opcode.is_control() {
             return self.data(head, input);
@@ -359,63 +385,75 @@ impl Session {
 
     /// A data frame begins.
     fn data(&mut self, head: Head, input: &mut [u8]) -> Result<Advance, ProtocolError> {
-        let Head { fin, length, mut mask, .. } = head;
-        let kind = match head.opcode {
-            Opcode::Text => Kind::Text,
-            _ => Kind::Binary,
-        };
+        let Head { fin, compressed, length, mut mask, .. } = head;
+        let kind = if head.opcode == Opcode::Text { Kind::Text } else { Kind::Binary };
+        let mut begun = self.begun.unwrap_or(Begun { kind, compressed, size: 0 });
+        begun.size = begun.size.saturating_add(if length == 0 && !fin { 1 } else { length });
         if self.fate == Fate::Open {
+            if begun.size > self.max_size(begun.compressed) {
+                return Err(ProtocolError::MessageTooBig);
+            }
             let end = head.size as u64 + length;
-            if self.begun.is_none() && fin && end <= input.len() as u64 && length <= self.limits.max_message {
+            if self.begun.is_none() && fin && !compressed && end <= input.len() as u64 {
                 let range = head.size..end as usize;
                 mask.take_off(&mut input[range.clone()]);
                 return Ok(Advance::InPlace(kind, range));
             }
-        }
-        let mut begun = self.begun.unwrap_or(Begun { kind, size: 0 });
-        let counted = if length == 0 && !fin { 1 } else { length };
-        begun.size = begun.size.saturating_add(counted);
-        if begun.size > self.limits.max_message && self.fate == Fate::Open {
-            return Err(ProtocolError::MessageTooBig);
         }
         self.begun = Some(begun);
         self.frame = Some(Frame { left: length, mask, fin });
         Ok(Advance::Consumed(head.size))
     }
 
+    /// Bytes on the wire of a message. Compressing makes none longer by more than an eighth; what is decompressed is
+    /// limited apart.
+    fn max_size(&self, compressed: bool) -> u64 {
+        let max = self.limits.max_message;
+        if compressed { max.saturating_add(max / 8 + 1024) } else { max }
+    }
+
     /// A part of a data frame's payload.
     fn payload(&mut self, mut frame: Frame, input: &mut [u8]) -> Result<Advance, ProtocolError> {
         let length = frame.left.min(input.len() as u64);
-        if length < frame.left && length == 0 {
+        if length == 0 && frame.left > 0 {
             return Ok(Advance::Starved);
         }
         frame.left -= length;
         let consumed = length as usize;
+        let is_last = frame.left == 0 && frame.fin;
+        let begun = if is_last { self.begun.take() } else { self.begun };
+        let Some(begun) = begun.filter(|_| self.fate == Fate::Open) else {
+            // Nobody reads it any more.
+            self.frame = Some(frame).filter(|frame| frame.left > 0);
+            return Ok(Advance::Consumed(consumed));
+        };
         let part = &mut input[..consumed];
-        let kind = self.begun.map_or(Kind::Binary, |begun| begun.kind);
-        if self.fate == Fate::Open {
-            frame.mask.take_off(part);
-            match kind {
-                Kind::Text => self.text.push(part, frame.left)?,
-                Kind::Binary => self.binary.push(part, frame.left),
+        frame.mask.take_off(part);
+        self.part(begun, part, frame.left)?;
+        self.frame = Some(frame).filter(|frame| frame.left > 0);
+        if !is_last {
+            return Ok(Advance::Consumed(consumed));
+        }
+        self.finish(begun)?;
+        Ok(Advance::Assembled(begun.kind, consumed))
+    }
+
+    fn part(&mut self, begun: Begun, part: &[u8], left: u64) -> Result<(), ProtocolError> {
+        match &mut self.compression {
+            Some(compression) if begun.compressed => {
+                compression.decompress(part, &mut self.assembly.inflating(begun.kind, self.limits.max_message))
             }
+            _ => self.assembly.push(begun.kind, part, left),
         }
-        if frame.left > 0 {
-            self.frame = Some(frame);
-            return Ok(Advance::Consumed(consumed));
+    }
+
+    fn finish(&mut self, begun: Begun) -> Result<(), ProtocolError> {
+        if begun.compressed
+            && let Some(compression) = &mut self.compression
+        {
+            compression.finish()?;
         }
-        self.frame = None;
-        if !frame.fin {
-            return Ok(Advance::Consumed(consumed));
-        }
-        self.begun = None;
-        if self.fate != Fate::Open {
-            return Ok(Advance::Consumed(consumed));
-        }
-        if kind == Kind::Text && !self.text.is_whole() {
-            return Err(ProtocolError::Utf8);
-        }
-        Ok(Advance::Assembled(kind, consumed))
+        self.assembly.finish(begun.kind)
     }
 
     fn control<B: AsRef<[u8]>>(
@@ -482,22 +520,6 @@ impl Session {
         Ok(())
     }
 
-    /// The message that has been assembled.
-    fn assembled(&self, kind: Kind) -> Message<&[u8], &str> {
-        match kind {
-            Kind::Text => Message::Text(self.text.as_str()),
-            Kind::Binary => Message::Binary(self.binary.as_bytes()),
-        }
-    }
-
-    fn queue_assembled(&mut self, kind: Kind) {
-        let queue = self.queue.get_or_insert_default();
-        match kind {
-            Kind::Text => queue.push_text(&mut self.text),
-            Kind::Binary => queue.push_binary(&mut self.binary),
-        }
-    }
-
     fn send_close<B: AsRef<[u8]>>(&self, code: Option<u16>, reason: &str, transmit: &mut Transmit<B>) {
         transmit.append(|buffer| frame::write_close(buffer, code, reason));
     }
@@ -532,10 +554,12 @@ impl Session {
         self.forget_parts();
     }
 
-    /// Forgets what has been assembled, with its memory.
+    /// Forgets what was received, with its memory: nobody will be given it.
     fn forget_parts(&mut self) {
-        self.text = Text::default();
-        self.binary = Binary::default();
+        self.assembly = Assembly::default();
+        if let Some(compression) = &mut self.compression {
+            compression.release_memory();
+        }
     }
 }
 

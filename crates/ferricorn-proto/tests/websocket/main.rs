@@ -1,0 +1,6 @@
+//! WebSocket sessions from outside: RFC 6455 and RFC 7692, rule by rule.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod deflate;
+mod frames;
+mod support;
