@@ -1,4 +1,4 @@
-"""Counts the instructions that a server spends on requests, by running it under callgrind. Knows no reference."""
+"""Counts the instructions that a server spends on a request or message, under callgrind. Knows no reference."""
 
 import re
 import subprocess
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.exchange import Connection
+from harness.dialogue import dialogue
 from harness.process import ServerFailedError, command, end, free_port, start, wait_until_right
 from harness.scenarios import Scenario
 from harness.servers import Target
@@ -32,18 +32,19 @@ class Instructions:
 
 
 def count(target: Target, scenario: Scenario, requests: int, directory: Path) -> Instructions:
-    """Instructions per request: the difference between 2N and N requests on one connection, divided by N.
+    """Instructions per request, or per message and its echo.
 
-    The difference leaves out what the measuring itself costs. The dumps stay in `directory`, for callgrind_annotate.
+    That is the difference between 2N and N requests on one connection, divided by N: it leaves out what the
+    measuring itself costs. The dumps stay in `directory`, for callgrind_annotate.
     """
     with (
         _under_callgrind(target, scenario, directory) as (port, control),
-        Connection(port, timeout=120.0) as connection,
+        dialogue(scenario, port, timeout=120.0) as exchange,
     ):
 
         def send(number: int) -> None:
             for _ in range(number // scenario.depth):
-                connection.exchange(scenario.request(f"127.0.0.1:{port}"), scenario.expected, depth=scenario.depth)
+                exchange()
 
         send(WARMUP_REQUESTS)
         control("--instr=on")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from math import floor, log10
 
-PANEL_WIDTH, LABEL_WIDTH, VALUE_WIDTH = 440, 92, 56
+PANEL_WIDTH, LABEL_WIDTH, VALUE_WIDTH = 440, 104, 56
 BAR_HEIGHT, BAR_GAP = 14, 7
 PANEL_HEAD, PANEL_FOOT, PANEL_MARGIN = 30, 26, 14
 CHART_HEAD = 58

@@ -1,4 +1,4 @@
-"""The two load clients, run on their core against a server that listens: wrk, and our own. Knows no server.
+"""The two clients of HTTP, run on their core against a server that listens: wrk, and our own. Knows no server.
 
 wrk's script calls no Lua per request: it replaces `wrk.format`, which wrk calls once, and leaves `request` undefined,
 so that one string is sent again and again, the whole pipelined batch in it. wrk learns the depth by parsing it.
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.native import binary
-from harness.scenarios import Scenario
+from harness.scenarios import HttpScenario
 
 WRK, LOAD = "wrk", "load"
 
@@ -45,7 +45,10 @@ class LoadFailedError(Exception):
 
 @dataclass(frozen=True)
 class Load:
-    """What a client counted. Latencies in microseconds; of a pipelined batch, those of the whole batch."""
+    """What a client counted. Latencies in microseconds, of a request or an echoed message.
+
+    Of a pipelined batch, those of the whole batch; of a broadcast, until all have it.
+    """
 
     requests: int
     seconds: float
@@ -53,9 +56,13 @@ class Load:
     p99: float
     client_cpu: float
     """CPU seconds of the client itself."""
+    received: int
+    """Bytes, heads included."""
+    client_user: float = 0.0
+    """The part of `client_cpu` that is not the kernel's, where it is known."""
 
 
-def run(client: str, scenario: Scenario, port: int, seconds: float, core: int | None) -> Load:
+def run(client: str, scenario: HttpScenario, port: int, seconds: float, core: int | None) -> Load:
     """Loads the server for so many seconds (wrk: whole ones). Raises LoadFailedError."""
     with tempfile.TemporaryDirectory() as directory:
         request = Path(directory) / "request"
@@ -66,7 +73,7 @@ def run(client: str, scenario: Scenario, port: int, seconds: float, core: int | 
         cpu = _children_cpu() - before
     if report["bytes"] < report["requests"] * len(scenario.expected):
         raise LoadFailedError(f"{client}: {report['bytes']} bytes are too few for {report['requests']} responses")
-    return Load(report["requests"], report["seconds"], report["p50"], report["p99"], cpu)
+    return Load(report["requests"], report["seconds"], report["p50"], report["p99"], cpu, report["bytes"])
 
 
 def _run_pinned(command: list[str], core: int | None, seconds: float) -> dict[str, Any]:
@@ -86,7 +93,7 @@ def _run_pinned(command: list[str], core: int | None, seconds: float) -> dict[st
     return report
 
 
-def _wrk(scenario: Scenario, port: int, seconds: float, request: Path) -> list[str]:
+def _wrk(scenario: HttpScenario, port: int, seconds: float, request: Path) -> list[str]:
     script = request.with_name("script.lua")
     script.write_text(_WRK_SCRIPT)
     options = f"--threads 1 --connections {scenario.connections} --duration {round(seconds)}s --timeout 30s"
@@ -95,13 +102,13 @@ def _wrk(scenario: Scenario, port: int, seconds: float, request: Path) -> list[s
     return ["wrk", *options.split(), *arguments]
 
 
-def _load(scenario: Scenario, port: int, seconds: float, request: Path) -> list[str]:
+def _load(scenario: HttpScenario, port: int, seconds: float, request: Path) -> list[str]:
     options = f"--port {port} --connections {scenario.connections} --depth {scenario.depth} --seconds {seconds}"
     arguments = ["--request", str(request), "--body-bytes", str(len(scenario.expected))]
     return [str(binary(LOAD)), *options.split(), *arguments]
 
 
-_COMMANDS: dict[str, Callable[[Scenario, int, float, Path], list[str]]] = {WRK: _wrk, LOAD: _load}
+_COMMANDS: dict[str, Callable[[HttpScenario, int, float, Path], list[str]]] = {WRK: _wrk, LOAD: _load}
 
 
 def _children_cpu() -> float:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import IO
 
 from harness.counters import process_tree
-from harness.exchange import Connection, WrongResponseError
+from harness.dialogue import dialogue
+from harness.exchange import WrongResponseError
 from harness.native import BENCH, binary
-from harness.scenarios import HELLO, Scenario
+from harness.scenarios import HELLO, HttpScenario, Scenario
 from harness.servers import Target
 
 START_SECONDS = 30.0
@@ -35,7 +36,7 @@ class Running:
 
 @contextmanager
 def serve(target: Target, scenario: Scenario, core: int | None) -> Iterator[Running]:
-    """A server for the scenario, pinned on the core (None: not pinned). Raises ServerFailedError."""
+    """A server for the scenario, pinned on the core (None: not). Raises ServerFailedError, NotNegotiatedError."""
     port = free_port()
     with tempfile.TemporaryFile("w+b") as output:
         process = start(command(target, scenario, port), core, output)
@@ -49,10 +50,12 @@ def serve(target: Target, scenario: Scenario, core: int | None) -> Iterator[Runn
 
 
 def command(target: Target, scenario: Scenario, port: int) -> list[str]:
-    if target.server is None:
-        size = [] if scenario.expected == HELLO else [str(len(scenario.expected))]
-        return [str(binary("epoll")), str(port), *size]
-    return target.server.command(target.python, scenario.app, port)
+    if target.server:
+        return target.server.command(target.python, scenario.app, port)
+    if not isinstance(scenario, HttpScenario):
+        raise TypeError(f"{target.label} cannot serve {scenario.name}")
+    size = [] if scenario.expected == HELLO else [str(len(scenario.expected))]
+    return [str(binary("epoll")), str(port), *size]
 
 
 def free_port() -> int:
@@ -99,10 +102,10 @@ def wait_until_right(process: subprocess.Popen[bytes], scenario: Scenario, port:
 
 
 def check(scenario: Scenario, port: int) -> None:
-    """One batch, and a second one on the same connection. Raises WrongResponseError or OSError."""
-    with Connection(port) as connection:
-        for _ in range(2):
-            connection.exchange(scenario.request(f"127.0.0.1:{port}"), scenario.expected, depth=scenario.depth)
+    """One exchange, and a second one on the same connection. Raises as dialogue does."""
+    with dialogue(scenario, port) as exchange:
+        exchange()
+        exchange()
 
 
 def _tail(output: IO[bytes]) -> str:

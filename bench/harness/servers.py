@@ -1,4 +1,4 @@
-"""The servers: how each is started, with one worker, uvloop where it can, and no access log. Knows no scenario."""
+"""The servers: how each is started, with one worker, uvloop where it can, no access log. Knows no single scenario."""
 
 import json
 import subprocess
@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+
+from harness.scenarios import Scenario, WebSocketScenario
 
 EPOLL = "epoll"
 FERRICORN = "ferricorn"
@@ -27,6 +29,8 @@ class Server:
     """Default: the name."""
     needs: tuple[str, ...] = ("uvloop",)
     """Distributions without which the arguments would not work or the server would be measured below its best."""
+    http: bool = field(default=True, kw_only=True)
+    """Whether it takes part in the HTTP scenarios: not where it would only be another one again."""
     optional: bool = field(default=False, kw_only=True)
     """Only measured when asked for by name."""
 
@@ -50,10 +54,20 @@ _ALL = (
         needs=(),
         optional=True,
     ),
-    # Takes uvloop by itself when it is installed; writes no access log unless told to.
-    Server("peregrine", "--host 127.0.0.1 --port {port} --log-level warning {app}", distribution="peregrine-server"),
+    # Takes uvloop by itself when it is installed; writes no access log unless told to. Like weft, it only accepts
+    # permessage-deflate when told to.
+    Server(
+        "peregrine",
+        "--host 127.0.0.1 --port {port} --log-level warning --ws-compress {app}",
+        distribution="peregrine-server",
+    ),
     # Its runtime is the loop's selector, so that uvloop cannot be used.
-    Server("weft", "--host 127.0.0.1 --port {port} --log-level warning {app}", distribution="weft-server", needs=()),
+    Server(
+        "weft",
+        "--host 127.0.0.1 --port {port} --log-level warning --ws-compress {app}",
+        distribution="weft-server",
+        needs=(),
+    ),
     Server(
         "granian",
         "--interface asgi --host 127.0.0.1 --port {port} --loop uvloop --no-access-log --log-level warning "
@@ -63,14 +77,24 @@ _ALL = (
     Server(
         "uvicorn",
         "--host 127.0.0.1 --port {port} --loop uvloop --http httptools --no-access-log --log-level warning "
-        "--no-proxy-headers {app}",
-        needs=("uvloop", "httptools"),
+        "--no-proxy-headers --ws websockets-sansio {app}",
+        needs=("uvloop", "httptools", "websockets"),
+    ),
+    Server(
+        "uvicorn-wsproto",
+        "--host 127.0.0.1 --port {port} --loop uvloop --http httptools --no-access-log --log-level warning "
+        "--no-proxy-headers --ws wsproto {app}",
+        module="uvicorn",
+        distribution="uvicorn",
+        needs=("uvloop", "httptools", "wsproto"),
+        http=False,
     ),
     # Its limit of 1,000 requests a connection can be lifted in its configuration file only.
     Server(
         "hypercorn",
         "--config hypercorn.toml --bind 127.0.0.1:{port} --worker-class uvloop --workers 1 --backlog 2048 "
         "--log-level WARNING {app}",
+        needs=("uvloop", "wsproto"),
     ),
     # One Tokio thread beside the event loop's: both share the one core.
     Server(
@@ -92,6 +116,12 @@ class Target:
 
     def versions(self) -> dict[str, str]:
         return self.server.versions(self.python) if self.server else {}
+
+    def plays(self, scenario: Scenario) -> bool:
+        """Whether it takes part in the scenario."""
+        if self.server is None:
+            return scenario.fixed
+        return self.server.http or isinstance(scenario, WebSocketScenario)
 
 
 @cache

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from harness.cell import Cell
+from harness.servers import EPOLL, FERRICORN
 
 # Per metric: what "ferricorn / server" is made of. Below 1 is better for the reference, but for throughput.
 RATIOS: dict[str, Callable[[Cell], float]] = {
@@ -35,8 +36,13 @@ class Summary:
     pss: float
     server_busy: float
     client_busy: float
+    client: float
+    client_user: float
+    received: float
     foreign_busy: float
     """The largest of all rounds, unlike the others."""
+    peer: bool
+    """Whether it is neither the reference, nor another build of ours, nor the limit."""
     ratios: dict[str, float]
     """Reference / this server, by metric; the median of the ratios of the rounds. Empty without a common round."""
 
@@ -47,12 +53,18 @@ def summarise(cells: Iterable[Cell], reference: str) -> dict[str, list[Summary]]
     for cell in sorted(cells, key=lambda cell: cell.round):
         groups.setdefault(cell.scenario, {}).setdefault(cell.server, []).append(cell)
     return {
-        scenario: [_summary(own, servers.get(reference, [])) for own in servers.values()]
+        scenario: [
+            _summary(own, servers.get(reference, []), peer=_is_peer(name, reference)) for name, own in servers.items()
+        ]
         for scenario, servers in groups.items()
     }
 
 
-def _summary(cells: Sequence[Cell], reference: Sequence[Cell]) -> Summary:
+def _is_peer(server: str, reference: str) -> bool:
+    return server != reference and not server.startswith((EPOLL, FERRICORN))
+
+
+def _summary(cells: Sequence[Cell], reference: Sequence[Cell], *, peer: bool) -> Summary:
     def middle(value: Callable[[Cell], float]) -> float:
         return median(map(value, cells))
 
@@ -72,7 +84,11 @@ def _summary(cells: Sequence[Cell], reference: Sequence[Cell]) -> Summary:
         pss=middle(lambda cell: cell.pss),
         server_busy=middle(lambda cell: cell.server_busy),
         client_busy=middle(lambda cell: cell.client_busy),
+        client=middle(lambda cell: cell.client),
+        client_user=middle(lambda cell: cell.client_user),
+        received=middle(lambda cell: cell.received),
         foreign_busy=max(cell.foreign_busy for cell in cells),
+        peer=peer,
         ratios=_ratios(cells, reference),
     )
 
