@@ -92,7 +92,7 @@ def _run(
     folder = REPORTS / ("url" if options.url else name)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    label = options.url or versions(SERVERS[name], options.python)
+    label = name if options.url else f"{name} ({versions(SERVERS[name], options.python)})"
     _say(f"{label}: {len(wanted)} cases")
     with _running(options, name, folder / "server.log") as server:
         progress = Progress(len(wanted), server.cpu_seconds)
