@@ -15,6 +15,7 @@ from conformance.autobahn.results import (
     NON_STRICT,
     OK,
     QUICK,
+    UNIMPLEMENTED,
     Outcome,
     Result,
     differences,
@@ -109,9 +110,9 @@ def test_a_report_about_nobody_has_no_results(tmp_path: Path) -> None:
 
 
 def test_the_list_tells_what_is_wrong_and_leaves_out_what_is_perfect(tmp_path: Path) -> None:
-    write_report(tmp_path, {"1.1": Outcome(FAILED, "UNCLEAN"), "1.2": PERFECT})
+    write_report(tmp_path, {"1.1": Outcome(FAILED, "UNCLEAN"), "1.2": PERFECT, "12.1": Outcome(UNIMPLEMENTED, OK)})
     results = read_results(tmp_path, "x", {})
-    told = case_list(results, differences(dict.fromkeys(("1.1", "1.2", "1.3"), PERFECT), results)).splitlines()
+    told = case_list(results, differences(dict.fromkeys(("1.1", "1.2", "1.3", "12.1"), PERFECT), results)).splitlines()
     assert told == [
         "1.1      expected OK, close OK; got FAILED, close UNCLEAN, code 1002",
         "         Send a bad frame.",
@@ -119,6 +120,7 @@ def test_the_list_tells_what_is_wrong_and_leaves_out_what_is_perfect(tmp_path: P
         '         wanted [["message", "x", false]], received []',
         "         Closed by the wrong end",
         f"         {tmp_path / 'x_case_1.1.json'}",
+        "12.1     expected OK, close OK; got UNIMPLEMENTED, close OK, code 1002",
         "1.3      expected OK, close OK; got no result",
     ]
 
