@@ -5,8 +5,9 @@
 //!
 //! ```text
 //! == its name, of the requirement that it shows
-//! limit head 100              (also: body, field "name: value", date)
+//! limit head 100              (also: body, field "name: value", date, queue, websocket none)
 //! > GET / HTTP/1.1\r\n        bytes in, with escapes; the line's own end does not count
+//! frame text hello            a client's frame of a WebSocket, masked (also: binary, ping, pong, close 1000 reason)
 //! end                         the peer's FIN, after all bytes
 //! app start 200 | a: b        what the application does with the request; `app next` begins its script for the next one
 //! - GET / 1.1                 what was seen
@@ -23,10 +24,12 @@ mod support;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use asgi::{Headers, ResponseStart};
-use ferricorn_proto::Limits;
+use std::rc::Rc;
+
+use asgi::{Headers, Message, ReceiveEvent, ResponseStart};
 use ferricorn_proto::http1::Closing;
-use support::{Action, Driver, Seen};
+use ferricorn_proto::{Limits, websocket};
+use support::{Action, Driver, Seen, client_frame};
 
 #[derive(Default)]
 struct Case {
@@ -71,7 +74,7 @@ fn case_files() -> Vec<PathBuf> {
 }
 
 fn check(case: &Case) -> Result<(), String> {
-    let whole = run(case, &[&case.input]);
+    let mut whole = run(case, &[&case.input]);
     same(&case.expected, &transcript(&whole), "whole")?;
     let bytes: Vec<&[u8]> = case.input.chunks(1).collect();
     same(&case.expected, &transcript(&run(case, &bytes)), "byte by byte")?;
@@ -79,7 +82,7 @@ fn check(case: &Case) -> Result<(), String> {
         let (front, back) = case.input.split_at(at);
         same(&case.expected, &transcript(&run(case, &[front, back])), &format!("cut at {at}"))?;
     }
-    with_a_request_behind(case, &whole)
+    with_a_request_behind(case, &mut whole)
 }
 
 fn same(expected: &str, actual: &str, how: &str) -> Result<(), String> {
@@ -87,11 +90,11 @@ fn same(expected: &str, actual: &str, how: &str) -> Result<(), String> {
 }
 
 /// Another request behind the bytes adds to what was seen where the connection goes on, and changes nothing before it.
-fn with_a_request_behind(case: &Case, whole: &Driver) -> Result<(), String> {
+fn with_a_request_behind(case: &Case, whole: &mut Driver) -> Result<(), String> {
     if case.end || !whole.inbox.is_empty() {
         return Ok(());
     }
-    let is_between_requests = whole.connection.is_idle();
+    let is_between_requests = whole.connection.is_idle() && whole.connection.websocket().is_none();
     if whole.closing() == Closing::No && !is_between_requests {
         return Ok(());
     }
@@ -129,6 +132,8 @@ fn transcript(driver: &Driver) -> String {
             Seen::EndOfBody => text.push_str("- end of body\n"),
             Seen::Disconnect => text.push_str("- disconnect\n"),
             Seen::Refused(error) => writeln!(text, "- refused {}: {error}", error.status()).unwrap(),
+            Seen::Event(event) => writeln!(text, "- {}", event_text(event)).unwrap(),
+            Seen::Violation(error) => writeln!(text, "- violation {}: {error}", error.code()).unwrap(),
             Seen::Error { command, text: error } => writeln!(text, "- {command} refused: {error}").unwrap(),
             Seen::Finished(finished) => writeln!(text, "- finished {finished:?}").unwrap(),
         }
@@ -138,6 +143,18 @@ fn transcript(driver: &Driver) -> String {
     }
     writeln!(text, "= {:?}", driver.closing()).unwrap();
     text
+}
+
+fn event_text(event: &ReceiveEvent) -> String {
+    match event {
+        ReceiveEvent::WebSocketConnect => "connect".to_owned(),
+        ReceiveEvent::WebSocketReceive(Message::Text(text)) => format!("text {}", text.escape_debug()),
+        ReceiveEvent::WebSocketReceive(Message::Binary(bytes)) => format!("binary {}", bytes.escape_ascii()),
+        ReceiveEvent::WebSocketDisconnect { code, reason } => {
+            format!("disconnect {code} {reason}").trim_end().to_owned()
+        }
+        other => format!("{other:?}"),
+    }
 }
 
 fn parse(text: &str) -> Vec<Case> {
@@ -153,6 +170,7 @@ fn parse(text: &str) -> Vec<Case> {
         match word {
             "-" | "<" | "=" => writeln!(case.expected, "{line}").unwrap(),
             ">" => case.input.extend(unescape(rest)),
+            "frame" => case.input.extend(frame(rest)),
             "end" => case.end = true,
             "limit" => limit(&mut case.limits, rest),
             "app" if rest == "next" => case.scripts.push(Vec::new()),
@@ -170,6 +188,11 @@ fn limit(limits: &mut Limits, text: &str) {
         "head" => limits.head = value.parse().unwrap(),
         "body" => limits.body = Some(value.parse().unwrap()),
         "date" => limits.date = true,
+        "queue" => {
+            let queue = value.parse().unwrap();
+            limits.websocket = Some(Rc::new(websocket::Limits { queue, ..websocket::Limits::default() }));
+        }
+        "websocket" if value == "none" => limits.websocket = None,
         "field" => {
             let (name, value) = value.split_once(": ").unwrap();
             limits.headers.push(name.as_bytes(), value.as_bytes()).unwrap();
@@ -195,6 +218,25 @@ fn action(text: &str) -> Action {
         "pathsend" => Action::Pathsend(bytes),
         "trailers" => Action::Trailers { headers: headers(rest), more: false },
         "more-trailers" => Action::Trailers { headers: headers(rest), more: true },
+        "accept" => {
+            let (subprotocol, fields) = rest.split_once("| ").unwrap_or((rest, ""));
+            let subprotocol = Some(subprotocol.trim().to_owned()).filter(|name| !name.is_empty());
+            Action::Accept { subprotocol, headers: headers(fields) }
+        }
+        "text" => Action::Send(Message::Text(String::from_utf8(bytes).unwrap())),
+        "binary" => Action::Send(Message::Binary(bytes)),
+        "close" => {
+            let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
+            Action::Close { code: code.parse().unwrap(), reason: reason.to_owned() }
+        }
+        "deny" => {
+            let (status, fields) = rest.split_once(" | ").unwrap_or((rest, ""));
+            Action::Deny(ResponseStart { status: status.parse().unwrap(), headers: headers(fields), trailers: false })
+        }
+        "deny-body" => Action::DenyBody { bytes, more: false },
+        "deny-more" => Action::DenyBody { bytes, more: true },
+        "event" => Action::ReceiveEvent,
+        "echo" => Action::Echo,
         "hint" => Action::EarlyHint(rest.split(" | ").filter(|link| !link.is_empty()).map(unescape).collect()),
         "receive" => Action::ReceiveAll,
         "refuse" => Action::Refuse(rest.parse().unwrap()),
@@ -208,6 +250,24 @@ fn action(text: &str) -> Action {
 fn headers(text: &str) -> Headers {
     let fields = text.split(" | ").filter(|field| !field.is_empty());
     Headers::from_iter(fields.map(|field| field.split_once(": ").unwrap())).unwrap()
+}
+
+fn frame(text: &str) -> Vec<u8> {
+    let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let payload = unescape(rest);
+    match word {
+        "text" => client_frame(1, &payload),
+        "binary" => client_frame(2, &payload),
+        "close" if rest.is_empty() => client_frame(8, b""),
+        "close" => {
+            let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
+            let code: u16 = code.parse().unwrap();
+            client_frame(8, &[&code.to_be_bytes(), reason.as_bytes()].concat())
+        }
+        "ping" => client_frame(9, &payload),
+        "pong" => client_frame(10, &payload),
+        _ => panic!("no frame {text:?}"),
+    }
 }
 
 fn unescape(text: &str) -> Vec<u8> {

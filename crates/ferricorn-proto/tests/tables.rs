@@ -122,6 +122,12 @@ fn every_error_of_a_peer_has_a_status_and_one_line() {
         (400, RequestError::ChunkExtension),
         (400, RequestError::Trailer),
         (431, RequestError::TrailersTooLarge),
+        (400, RequestError::WebSocketMethod),
+        (400, RequestError::WebSocketBody),
+        (400, RequestError::WebSocketKey),
+        (426, RequestError::WebSocketVersion),
+        (400, RequestError::WebSocketSubprotocols),
+        (400, RequestError::WebSocketExtensions),
         (408, RequestError::HeadTimeout),
         (408, RequestError::BodyTimeout),
     ];
@@ -136,10 +142,10 @@ fn every_error_of_a_peer_has_a_status_and_one_line() {
 
 #[test]
 fn every_timeout_has_one_line() {
-    use TimeoutKind::{KeepAlive, Linger, RequestBody, RequestHead, Response};
+    use TimeoutKind::{Close, KeepAlive, Linger, Pong, RequestBody, RequestHead, Response};
     let texts: std::collections::HashSet<String> =
-        [KeepAlive, RequestHead, RequestBody, Response, Linger].iter().map(ToString::to_string).collect();
-    assert_eq!(texts.len(), 5);
+        [KeepAlive, RequestHead, RequestBody, Response, Linger, Pong, Close].iter().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), 7);
     assert!(texts.iter().all(|text| !text.is_empty() && !text.contains('\n')));
 }
 
@@ -171,7 +177,7 @@ fn extensions_are_those_of_the_request() {
         let mut driver = Driver::new(Limits::default(), &[vec![Action::Hang]]);
         driver.feed(request.as_bytes());
         let extensions = driver.connection.extensions();
-        assert!(extensions.pathsend && extensions.zerocopysend);
+        assert!(extensions.pathsend && extensions.zerocopysend && !extensions.denial_response);
         (extensions.early_hint, extensions.trailers)
     };
     assert_eq!(of("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), (true, false));

@@ -10,8 +10,9 @@ use std::io::{IoSlice, Read, Seek, SeekFrom};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use asgi::{Headers, Outcome, ResponseStart, SendError};
+use asgi::{Headers, Message, Outcome, ReceiveEvent, ResponseStart, SendError};
 use ferricorn_proto::http1::{Closing, Connection, Finished, Input, RequestHead};
+use ferricorn_proto::websocket::ProtocolError;
 use ferricorn_proto::{Content, Limits, Now, Piece, RequestError};
 
 pub const DATE: &[u8] = b"Sun, 06 Nov 1994 08:49:37 GMT";
@@ -36,6 +37,25 @@ pub enum Action {
         more: bool,
     },
     EarlyHint(Vec<Vec<u8>>),
+    Accept {
+        subprotocol: Option<String>,
+        headers: Headers,
+    },
+    Send(Message),
+    Close {
+        code: u16,
+        reason: String,
+    },
+    /// The head of a denial response.
+    Deny(ResponseStart),
+    DenyBody {
+        bytes: Vec<u8>,
+        more: bool,
+    },
+    /// `receive` on a WebSocket, once.
+    ReceiveEvent,
+    /// `receive` on a WebSocket until its end, each message sent back.
+    Echo,
     /// `receive` until the body is whole or the client gone.
     ReceiveAll,
     /// `receive` once, without waiting for what comes of it.
@@ -60,6 +80,9 @@ pub enum Seen {
     EndOfBody,
     Disconnect,
     Refused(RequestError),
+    /// What `receive` gave on a WebSocket.
+    Event(ReceiveEvent),
+    Violation(ProtocolError),
     /// A command was refused.
     Error {
         command: &'static str,
@@ -80,6 +103,8 @@ pub struct Driver {
     running: Option<VecDeque<Action>>,
     body: Vec<u8>,
     end_given: bool,
+    /// The message that was given to whoever waits for one.
+    message: Option<Message>,
 }
 
 impl Driver {
@@ -97,6 +122,7 @@ impl Driver {
             running: None,
             body: Vec::new(),
             end_given: false,
+            message: None,
         }
     }
 
@@ -130,8 +156,9 @@ impl Driver {
     }
 
     fn take_input(&mut self) -> bool {
-        // Bytes that came before the end of input can be handed in after it.
-        let wanted = self.connection.wants_input() || self.connection.disconnected();
+        // Bytes of a body that came before the end of input can be handed in after it.
+        let has_body = self.connection.websocket().is_none();
+        let wanted = self.connection.wants_input() || self.connection.disconnected() && has_body;
         if self.inbox.is_empty() || !wanted {
             return false;
         }
@@ -151,6 +178,11 @@ impl Driver {
                 self.body.extend_from_slice(data);
                 self.end_given = end;
             }
+            Ok(Some(Input::Message(message))) => {
+                assert!(self.message.is_none(), "a message that nobody waits for");
+                self.message = Some(owned(message));
+            }
+            Ok(Some(Input::Violation(error))) => self.seen.push(Seen::Violation(error)),
             Err(error) => self.seen.push(Seen::Refused(error)),
         }
         if opened {
@@ -183,6 +215,16 @@ impl Driver {
                     return true;
                 }
                 Action::ReceiveAll if !self.receive_all() => break,
+                Action::ReceiveEvent if self.receive_event().is_none() => break,
+                Action::Echo => match self.receive_event() {
+                    None => break,
+                    Some(ReceiveEvent::WebSocketDisconnect { .. }) => {}
+                    Some(event) => {
+                        self.echo(event);
+                        acted = true;
+                        continue;
+                    }
+                },
                 _ => {}
             }
             acted = true;
@@ -218,6 +260,26 @@ impl Driver {
         true
     }
 
+    /// The next event of a WebSocket, as a server finds it: what has been read ahead, else what is still to come.
+    fn receive_event(&mut self) -> Option<ReceiveEvent> {
+        let ended = !self.connection.exchange_is_open();
+        let socket = self.connection.websocket().expect("a WebSocket");
+        let event = match self.message.take() {
+            Some(message) => Some(ReceiveEvent::WebSocketReceive(message)),
+            None => socket.receive(ended, owned),
+        };
+        self.connection.want_message(event.is_none());
+        self.seen.extend(event.clone().map(Seen::Event));
+        event
+    }
+
+    fn echo(&mut self, event: ReceiveEvent) {
+        match event {
+            ReceiveEvent::WebSocketReceive(message) => self.apply(Action::Send(message)),
+            event => assert_eq!(event, ReceiveEvent::WebSocketConnect),
+        }
+    }
+
     fn finish(&mut self, outcome: Outcome) {
         let now = self.now();
         let finished = self.connection.finish(outcome, &now);
@@ -236,10 +298,19 @@ impl Driver {
             Action::Pathsend(bytes) => ("pathsend", connection.pathsend(file_of(&bytes), bytes.len() as u64, &now)),
             Action::Trailers { headers, more } => ("trailers", connection.trailers(&headers, more, &now)),
             Action::EarlyHint(links) => ("early hint", connection.early_hint(&links)),
+            Action::Accept { subprotocol, headers } => {
+                ("accept", connection.websocket_accept(subprotocol.as_deref(), &headers, &now))
+            }
+            Action::Send(message) => ("send", connection.websocket_send(message, &now)),
+            Action::Close { code, reason } => ("close", connection.websocket_close(code, &reason, &now)),
+            Action::Deny(start) => ("deny", connection.websocket_response_start(&start)),
+            Action::DenyBody { bytes, more } => {
+                ("deny-body", connection.websocket_response_body(Content::Bytes(bytes), more, &now))
+            }
             Action::WantBody => return connection.want_body(&now),
             Action::Refuse(status) => return connection.refuse(status, &now),
             Action::Drain => return connection.drain(&now),
-            Action::ReceiveAll | Action::Raise | Action::Hang => return,
+            Action::ReceiveAll | Action::ReceiveEvent | Action::Echo | Action::Raise | Action::Hang => return,
         };
         if let Err(error) = result {
             self.refused_command(command, &error);
@@ -302,10 +373,31 @@ fn seen_request(head: &RequestHead<'_>) -> Seen {
         line += &format!(" ?{}", head.query.escape_ascii());
     }
     line += &format!(" {}", head.version.as_str());
-    for (is, word) in [(head.has_body, "body"), (head.upgrade, "upgrade"), (head.headers_repeated, "repeated")] {
+    for (is, word) in [(head.has_body, "body"), (head.websocket, "websocket"), (head.headers_repeated, "repeated")] {
         if is {
             line += &format!(" +{word}");
         }
     }
     Seen::Request { line, headers: (*head.headers).clone() }
+}
+
+pub fn owned(message: Message<&[u8], &str>) -> Message {
+    match message {
+        Message::Text(text) => Message::Text(text.to_owned()),
+        Message::Binary(bytes) => Message::Binary(bytes.to_vec()),
+    }
+}
+
+/// A frame of a client's, final and masked (RFC 6455 section 5.2); `payload` has at most 65,535 bytes.
+pub fn client_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+    let length = u16::try_from(payload.len()).unwrap();
+    let mut frame = vec![0x80 | opcode];
+    match length {
+        0..=125 => frame.push(0x80 | length as u8),
+        _ => frame.extend([&[0x80 | 126], &length.to_be_bytes()[..]].concat()),
+    }
+    frame.extend(MASK);
+    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
 }
