@@ -7,14 +7,14 @@ use std::fs::File;
 use std::io;
 
 use asgi::{
-    Address, Extensions, Headers, HttpScope, HttpScopeRef, HttpVersion, InvalidHeader, ResponseStart, Scheme,
-    SendError, SendEvent,
+    Address, Extensions, Headers, HttpVersion, InvalidHeader, Message, ResponseStart, Scheme, Scope, ScopeKind,
+    ScopeRef, SendError, SendEvent,
 };
 
 #[test]
 fn events_are_called_what_asgi_calls_them() {
     let file = File::open(env!("CARGO_MANIFEST_PATH")).unwrap();
-    let events: [(SendEvent, &str); 6] = [
+    let events: [(SendEvent, &str); 11] = [
         (SendEvent::ResponseStart(ResponseStart::default()), "http.response.start"),
         (SendEvent::ResponseBody { body: Vec::new(), more_body: false }, "http.response.body"),
         (SendEvent::ResponseTrailers { headers: Headers::new(), more_trailers: false }, "http.response.trailers"),
@@ -24,6 +24,11 @@ fn events_are_called_what_asgi_calls_them() {
             "http.response.zerocopysend",
         ),
         (SendEvent::ResponseEarlyHint { links: Vec::new() }, "http.response.early_hint"),
+        (SendEvent::WebSocketAccept { subprotocol: None, headers: Headers::new() }, "websocket.accept"),
+        (SendEvent::WebSocketSend(Message::Text(String::new())), "websocket.send"),
+        (SendEvent::WebSocketClose { code: 1000, reason: String::new() }, "websocket.close"),
+        (SendEvent::WebSocketResponseStart(ResponseStart::default()), "websocket.http.response.start"),
+        (SendEvent::WebSocketResponseBody { body: Vec::new(), more_body: false }, "websocket.http.response.body"),
     ];
     for (event, name) in events {
         assert_eq!(event.name(), name);
@@ -32,7 +37,7 @@ fn events_are_called_what_asgi_calls_them() {
 
 #[test]
 fn errors_say_what_was_wrong_and_what_is_allowed() {
-    let errors: [(SendError, &str); 8] = [
+    let errors: [(SendError, &str); 12] = [
         (SendError::Disconnected, "the client has disconnected"),
         (
             SendError::OutOfOrder { event: "http.response.body", allowed: "http.response.start" },
@@ -44,6 +49,16 @@ fn errors_say_what_was_wrong_and_what_is_allowed() {
         (SendError::ContentLength, "the content-length is not one decimal number"),
         (SendError::BodyTooLong { promised: 7 }, "the response body is longer than its content-length of 7 bytes"),
         (SendError::File(io::Error::other("worn out")), "the file to send cannot be read: worn out"),
+        (SendError::Subprotocol("a\"".to_owned()), "the client did not offer the subprotocol \"a\\\"\""),
+        (
+            SendError::HandshakeHeader("sec-websocket-accept"),
+            "the header \"sec-websocket-accept\" is the server's to send when it accepts a WebSocket",
+        ),
+        (
+            SendError::CloseCode(1005),
+            "1005 may not be sent as a close code: expected 1000 to 4999, without 1005, 1006 and 1015",
+        ),
+        (SendError::CloseReason(124), "the reason of a close has 124 bytes in UTF-8: at most 123 fit into its frame"),
     ];
     for (error, text) in errors {
         assert_eq!(error.to_string(), text);
@@ -61,18 +76,34 @@ fn errors_say_what_was_wrong_and_what_is_allowed() {
 fn versions_schemes_and_addresses_are_written_as_the_scope_has_them() {
     assert_eq!((HttpVersion::Http10.as_str(), HttpVersion::Http11.as_str()), ("1.0", "1.1"));
     assert_eq!((Scheme::Http.as_str(), Scheme::Https.as_str()), ("http", "https"));
+    assert_eq!((Scheme::Http.as_websocket_str(), Scheme::Https.as_websocket_str()), ("ws", "wss"));
     assert_eq!(Address::Ip("[::1]:80".parse().unwrap()).to_string(), "[::1]:80");
     assert_eq!(Address::Unix("/run/socket".to_owned()).to_string(), "/run/socket");
+}
+
+/// Asks of an owned scope, whichever type it has, what both types have.
+macro_rules! assert_is_what_was_borrowed {
+    ($scope:ident, $borrowed:ident) => {
+        assert_eq!(($scope.http_version, $scope.scheme), ($borrowed.http_version, $borrowed.scheme));
+        assert_eq!(
+            ($scope.path, $scope.root_path.as_str()),
+            ($borrowed.path.clone().into_owned(), $borrowed.root_path)
+        );
+        assert_eq!(($scope.raw_path, $scope.query_string), ($borrowed.raw_path.into(), $borrowed.query_string.into()));
+        assert_eq!(($scope.client.as_ref(), $scope.server.as_ref()), ($borrowed.client, $borrowed.server));
+        assert_eq!((&$scope.headers, $scope.extensions), ($borrowed.headers, $borrowed.extensions));
+    };
 }
 
 #[test]
 fn an_owned_scope_has_all_that_the_borrowed_one_had() {
     let headers = Headers::from_iter([("a", "1"), ("b", "2"), ("a", "3")]).unwrap();
     let (client, server) = (Address::Ip("127.0.0.1:1".parse().unwrap()), Address::Unix("/s".to_owned()));
-    let extensions = Extensions { trailers: true, pathsend: false, zerocopysend: true, early_hint: false };
-    let scope = HttpScope::from(&HttpScopeRef {
+    let subprotocols = ["chat".to_owned(), "b".to_owned()];
+    let extensions = Extensions { trailers: true, zerocopysend: true, ..Extensions::default() };
+    let mut borrowed = ScopeRef {
+        kind: ScopeKind::Http { method: "PUT" },
         http_version: HttpVersion::Http10,
-        method: "PUT",
         scheme: Scheme::Https,
         path: Cow::Borrowed("/r\u{e4}"),
         raw_path: b"/r%C3%A4",
@@ -83,12 +114,22 @@ fn an_owned_scope_has_all_that_the_borrowed_one_had() {
         client: Some(&client),
         server: Some(&server),
         extensions,
-    });
-    assert_eq!((scope.http_version, scope.scheme, scope.extensions), (HttpVersion::Http10, Scheme::Https, extensions));
-    assert_eq!((scope.method.as_str(), scope.path.as_str(), scope.root_path.as_str()), ("PUT", "/r\u{e4}", "/root"));
-    assert_eq!((scope.raw_path.as_slice(), scope.query_string.as_slice()), (&b"/r%C3%A4"[..], &b"q=1"[..]));
-    assert_eq!((scope.client, scope.server), (Some(client), Some(server)));
-    assert_eq!(scope.headers, headers);
+    };
+    let Scope::Http(scope) = Scope::from(&borrowed) else { panic!("another type") };
+    assert_eq!(scope.method, "PUT");
+    assert_is_what_was_borrowed!(scope, borrowed);
+
+    borrowed.kind = ScopeKind::WebSocket { subprotocols: &subprotocols };
+    let Scope::WebSocket(scope) = Scope::from(&borrowed) else { panic!("another type") };
+    assert_eq!(scope.subprotocols, subprotocols);
+    assert_is_what_was_borrowed!(scope, borrowed);
+}
+
+#[test]
+fn a_message_is_its_bytes_whichever_kind_it_has() {
+    let (text, binary): (Message, Message) = (Message::Text("\u{e4}".to_owned()), Message::Binary(vec![0xc3, 0xa4]));
+    assert_eq!(text.as_bytes(), binary.as_bytes());
+    assert_ne!(text, binary);
 }
 
 #[test]

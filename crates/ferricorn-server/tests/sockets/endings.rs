@@ -300,7 +300,7 @@ fn stopping_without_a_connection_ends_at_once() {
 
 #[test]
 fn a_head_that_stays_away_is_answered_408() {
-    let limits = Limits { request_head: Duration::from_millis(1), ..Limits::default() };
+    let limits = || Limits { request_head: Duration::from_millis(1), ..Limits::default() };
     let server = Server::with(limits, hello);
     let mut client = server.connect();
     client.send("GET / HTTP/1.1\r\nHost:");
@@ -310,7 +310,7 @@ fn a_head_that_stays_away_is_answered_408() {
 
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
-    let limits = Limits { keep_alive: Duration::from_millis(1), ..Limits::default() };
+    let limits = || Limits { keep_alive: Duration::from_millis(1), ..Limits::default() };
     let server = Server::with(limits, hello);
     let mut client = server.connect();
     client.send(GET);
@@ -320,7 +320,7 @@ fn an_idle_connection_is_closed_without_a_word() {
 
 #[test]
 fn a_body_that_is_too_large_is_refused_before_the_application() {
-    let limits = Limits { body: Some(10), ..Limits::default() };
+    let limits = || Limits { body: Some(10), ..Limits::default() };
     let server = Server::with(limits, crate::support::echo);
     let response = server.exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n");
     assert_eq!((response.status, response.get("connection")), (413, Some("close")));

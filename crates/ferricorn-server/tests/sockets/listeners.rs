@@ -28,7 +28,7 @@ fn a_unix_socket_has_the_mode_that_was_asked_for_and_goes_with_the_server() {
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
     assert_eq!(listener.to_string(), format!("unix:{}", path.display()));
 
-    let mut server = Server::on(vec![listener], Limits::default(), addresses);
+    let mut server = Server::on(vec![listener], Limits::default, addresses);
     assert_eq!(server.exchange(GET).text(), format!("none {}", path.display()));
     server.begin_stop();
     server.join();
@@ -41,7 +41,7 @@ fn bind_gives_a_unix_socket_to_everyone() {
     let path = scratch.path().join("socket");
     let listener = Listener::bind(&Bind::Unix(path.clone()), 16).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
-    let server = Server::on(vec![listener], Limits::default(), hello);
+    let server = Server::on(vec![listener], Limits::default, hello);
     assert_eq!(server.exchange(GET).status, 200);
 }
 
@@ -59,7 +59,7 @@ fn the_loopback_of_ipv6() {
     let listener = Listener::bind(&"[::1]:0".parse().unwrap(), 16).unwrap();
     let Address::Ip(bound) = listener.address().clone() else { panic!("an IP address was bound") };
     assert!(bound.is_ipv6() && bound.port() != 0);
-    let server = Server::on(vec![listener], Limits::default(), addresses);
+    let server = Server::on(vec![listener], Limits::default, addresses);
     let response = server.exchange(GET);
     let (client, local) = response.text().split_once(' ').unwrap();
     assert_eq!(local, bound.to_string());
@@ -74,7 +74,7 @@ fn several_listeners_serve_the_same_application() {
         Listener::tcp("localhost", 0, 16).unwrap(),
         Listener::unix(&scratch.path().join("socket"), 0o600, 16).unwrap(),
     ];
-    let server = Server::on(listeners, Limits::default(), hello);
+    let server = Server::on(listeners, Limits::default, hello);
     for address in &server.addresses {
         let mut client = crate::support::Client::connect(address);
         client.send(GET);
@@ -96,7 +96,7 @@ fn a_descriptor_that_listens_or_can_is_taken_over() {
     bound.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     for fd in [OwnedFd::from(listening), OwnedFd::from(bound)] {
         let listener = Listener::from_fd(fd).unwrap();
-        let server = Server::on(vec![listener], Limits::default(), hello);
+        let server = Server::on(vec![listener], Limits::default, hello);
         assert_eq!(server.exchange(GET).status, 200);
     }
 }
@@ -115,6 +115,6 @@ fn a_duplicate_leaves_the_file_of_the_unix_socket() {
     let listener = Listener::unix(&path, 0o600, 16).unwrap();
     drop(listener.duplicate().unwrap());
     assert!(path.exists());
-    let server = Server::on(vec![listener.duplicate().unwrap()], Limits::default(), hello);
+    let server = Server::on(vec![listener.duplicate().unwrap()], Limits::default, hello);
     assert_eq!(server.exchange(GET).status, 200);
 }

@@ -6,7 +6,7 @@ use asgi::{Outcome, ReceiveEvent, SendError, SendEvent, Wake};
 use ferricorn_server::{Config, Listener};
 use std::task::Poll;
 
-use crate::support::{Client, Direct, Scratch};
+use crate::support::{Client, Direct, Owned, Scratch};
 
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -92,7 +92,7 @@ fn a_body_that_is_refused_while_it_is_received_is_logged_once() {
     direct.run_until(None, |direct| !direct.held().is_empty());
     let exchange = direct.held()[0];
     for _ in 0..3 {
-        assert_eq!(direct.worker.receive(exchange, <[u8]>::to_vec), Poll::Ready(ReceiveEvent::Disconnect));
+        assert_eq!(direct.worker.receive(exchange, Owned), Poll::Ready(ReceiveEvent::Disconnect));
     }
     direct.serve(&client);
     assert_eq!(client.response().status, 400);
@@ -131,10 +131,10 @@ fn a_wake_follows_what_was_waited_for_and_nothing_else() {
     let exchange = direct.held()[0];
     client.send("ab");
     direct.run_until(None, |direct| {
-        direct.worker.receive(exchange, <[u8]>::to_vec)
+        direct.worker.receive(exchange, Owned)
             == Poll::Ready(ReceiveEvent::Request { body: b"ab".to_vec(), more_body: true })
     });
-    assert!(direct.worker.receive(exchange, <[u8]>::to_vec).is_pending());
+    assert!(direct.worker.receive(exchange, Owned).is_pending());
     direct.wakes();
     client.send("cd");
     let mut wakes = Vec::new();
@@ -144,7 +144,7 @@ fn a_wake_follows_what_was_waited_for_and_nothing_else() {
     });
     assert_eq!(wakes, [Wake::Receive]);
     let event = ReceiveEvent::Request { body: b"cd".to_vec(), more_body: false };
-    assert_eq!(direct.worker.receive(exchange, <[u8]>::to_vec), Poll::Ready(event));
+    assert_eq!(direct.worker.receive(exchange, Owned), Poll::Ready(event));
     direct.release();
     direct.serve(&client);
     assert_eq!(client.response().text(), "hello");
@@ -165,7 +165,7 @@ fn con_14_an_exchange_that_is_over_finds_nothing() {
     client.send(get("/hold"));
     direct.run_until(None, |direct| !direct.held().is_empty());
     assert_ne!(direct.held()[0], exchange);
-    assert_eq!(direct.worker.receive(exchange, <[u8]>::len), Poll::Ready(ReceiveEvent::Disconnect));
+    assert_eq!(direct.worker.receive(exchange, Owned), Poll::Ready(ReceiveEvent::Disconnect));
     // So is one of another connection in its place.
     direct.release();
     drop(client);
@@ -232,11 +232,11 @@ fn closing_tells_the_application_and_drops_every_connection() {
     client.send(get("/hold"));
     direct.run_until(None, |direct| !direct.held().is_empty());
     let exchange = direct.held()[0];
-    let _ = direct.worker.receive(exchange, <[u8]>::len);
-    assert!(direct.worker.receive(exchange, <[u8]>::len).is_pending());
+    let _ = direct.worker.receive(exchange, Owned);
+    assert!(direct.worker.receive(exchange, Owned).is_pending());
     direct.worker.close();
     assert_eq!(direct.wakes(), [Wake::Receive]);
-    assert_eq!(direct.worker.receive(exchange, <[u8]>::len), Poll::Ready(ReceiveEvent::Disconnect));
+    assert_eq!(direct.worker.receive(exchange, Owned), Poll::Ready(ReceiveEvent::Disconnect));
     assert!(client.try_response().is_err());
     assert_eq!((direct.worker.connections(), direct.drained()), (0, 0));
     direct.worker.finish(exchange, Outcome::Returned);

@@ -8,8 +8,8 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
-use asgi::{Address, Application, ExchangeId, HttpScopeRef, Outcome, ResponseStart, SendError, SendEvent, Wake};
-use ferricorn_server::{Access, Config, Host, Listener, Problem, Sent, TICK, Worker};
+use asgi::{Address, Application, ExchangeId, Outcome, ResponseStart, ScopeRef, SendError, SendEvent, Wake};
+use ferricorn_server::{Access, Config, Host, Listener, Problem, Sent, TICK, Take, Worker};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
@@ -18,7 +18,7 @@ use super::{Client, DEADLINE};
 /// Bytes of one part of `/flood`.
 pub(crate) const FLOOD_PART: usize = 48 * 1024;
 
-/// A part of a body that counts itself as long as it lives.
+/// A part of a body, or a message, that counts itself as long as it lives.
 pub(crate) struct Counted {
     bytes: Vec<u8>,
     alive: Rc<Cell<usize>>,
@@ -27,6 +27,12 @@ pub(crate) struct Counted {
 impl AsRef<[u8]> for Counted {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
+    }
+}
+
+impl AsRef<str> for Counted {
+    fn as_ref(&self) -> &str {
+        std::str::from_utf8(&self.bytes).unwrap()
     }
 }
 
@@ -93,8 +99,9 @@ impl Paths {
 impl Application for Paths {
     type ConnectionMemory = ();
     type Body = Counted;
+    type Text = Counted;
 
-    fn call(&self, scope: &HttpScopeRef<'_>, exchange: ExchangeId, (): &mut ()) {
+    fn call(&self, scope: &ScopeRef<'_>, exchange: ExchangeId, (): &mut ()) {
         match scope.path.split_at(1).1 {
             "hello" => self.hello(exchange),
             "hold" => self.held.borrow_mut().push(exchange),
@@ -120,6 +127,22 @@ impl Application for Paths {
         if self.floods.borrow().contains_key(&exchange) {
             self.flood(exchange);
         }
+    }
+}
+
+/// Takes what is received as it is.
+pub(crate) struct Owned;
+
+impl Take for Owned {
+    type Bytes = Vec<u8>;
+    type Text = String;
+
+    fn bytes(self, bytes: &[u8]) -> Vec<u8> {
+        bytes.to_vec()
+    }
+
+    fn text(self, text: &str) -> String {
+        text.to_owned()
     }
 }
 

@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 pub(crate) use client::{Client, Response};
-pub(crate) use direct::{Direct, FLOOD_PART};
+pub(crate) use direct::{Direct, FLOOD_PART, Owned};
 pub(crate) use process::Example;
 pub(crate) use scratch::Scratch;
 pub(crate) use server::Server;
@@ -69,6 +69,7 @@ pub(crate) fn pattern(length: usize) -> Vec<u8> {
 pub(crate) fn path(scope: &Scope) -> String {
     match scope {
         Scope::Http(http) => http.path.clone(),
+        Scope::WebSocket(websocket) => websocket.path.clone(),
         _ => String::new(),
     }
 }

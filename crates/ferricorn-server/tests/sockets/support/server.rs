@@ -26,10 +26,11 @@ impl Server {
         F: Fn(Scope, Receive, Send) -> R + std::marker::Send + 'static,
         R: Future<Output = Result<(), SendError>> + 'static,
     {
-        Self::with(Limits::default(), app)
+        Self::with(Limits::default, app)
     }
 
-    pub(crate) fn with<F, R>(limits: Limits, app: F) -> Self
+    /// The same with `limits`, which are made on the server's thread, where they stay.
+    pub(crate) fn with<F, R>(limits: impl FnOnce() -> Limits + std::marker::Send + 'static, app: F) -> Self
     where
         F: Fn(Scope, Receive, Send) -> R + std::marker::Send + 'static,
         R: Future<Output = Result<(), SendError>> + 'static,
@@ -37,7 +38,11 @@ impl Server {
         Self::on(vec![Listener::tcp("127.0.0.1", 0, 128).unwrap()], limits, app)
     }
 
-    pub(crate) fn on<F, R>(listeners: Vec<Listener>, limits: Limits, app: F) -> Self
+    pub(crate) fn on<F, R>(
+        listeners: Vec<Listener>,
+        limits: impl FnOnce() -> Limits + std::marker::Send + 'static,
+        app: F,
+    ) -> Self
     where
         F: Fn(Scope, Receive, Send) -> R + std::marker::Send + 'static,
         R: Future<Output = Result<(), SendError>> + 'static,
@@ -47,7 +52,7 @@ impl Server {
         let (end, ended) = channel();
         let stopped = stop.clone();
         thread::spawn(move || {
-            let config = Config { limits: Rc::new(limits), ..Config::default() };
+            let config = Config { limits: Rc::new(limits()), ..Config::default() };
             let _ = end.send(serve(app, config, listeners, &stopped));
         });
         Self { addresses, stop, ended, has_ended: false }
