@@ -97,6 +97,23 @@ def test_every_option_arrives_from_the_command_line(option: Option, config_of: C
     assert config_of("main:app", *arguments) == with_option(option, value)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["--ws-per-message-deflate", "false", "main:app"], False),
+        (["--ws-per-message-deflate", "True", "main:app"], True),
+        (["main:app", "--ws-per-message-deflate", "0"], False),
+        (["main:app", "--ws-per-message-deflate=no"], False),
+        (["main:app", "--ws-per-message-deflate=on"], True),
+        (["--no-ws-per-message-deflate", "main:app", "--ws-per-message-deflate", "1"], True),
+        (["--ws-per-message-deflate", "off", "--access-log", "main:app"], False),
+    ],
+    ids=str,
+)
+def test_a_flag_may_be_given_a_value(config_of: Callable[..., Config], arguments: list[str], meant: bool) -> None:
+    assert config_of(*arguments) == Config("main:app", ws_per_message_deflate=meant, access_log=True)
+
+
 @every_option
 def test_every_option_arrives_from_the_environment(option: Option, config_of: Callable[..., Config]) -> None:
     if isinstance(option.kind, Flag):
@@ -148,6 +165,14 @@ MISTAKES: list[tuple[list[str], dict[str, str], str]] = [
     (["a:b", "--port", "70000"], {}, "Invalid value for '--port': must be between 0 and 65535, not 70000."),
     (["a:b", "--header", "x"], {}, "Invalid value for '--header': must read \"Name: value\", not 'x'."),
     (["a:b", "--lifespan", "no"], {}, "Invalid value for '--lifespan': must be one of auto, on, off, not 'no'."),
+    (["a:b", "--ws-per-message-deflate", "maybe"], {}, "Got unexpected extra argument (maybe)"),
+    (["a:b", "--ws-per-message-deflate=maybe"], {}, "Option '--ws-per-message-deflate' does not take a value."),
+    (["a:b", "--factory", "false"], {}, "Got unexpected extra argument (false)"),
+    (
+        ["a:b", "--ws", "off"],
+        {},
+        "Invalid value for '--ws': must be one of auto, none, websockets, websockets-sansio, wsproto, not 'off'.",
+    ),
     (["a:b"], {"FERRICORN_PORT": "x"}, "Invalid value for $FERRICORN_PORT: must be a whole number, not 'x'."),
     (["a:b"], {"FERRICORN_FACTORY": "x"}, "Invalid value for $FERRICORN_FACTORY: must be true or false, not 'x'."),
     (

@@ -76,6 +76,11 @@ REFUSED: list[tuple[str, object, str]] = [
     ("uds_mode", 0o1000, "uds_mode must be between 0 and 511, not 512"),
     ("lifespan", "maybe", "lifespan must be one of auto, on, off, not 'maybe'"),
     ("loop", "trio", "loop must be one of auto, asyncio, uvloop, MODULE:ATTRIBUTE, not 'trio'"),
+    ("ws", "wsproto2", "ws must be one of auto, none, websockets, websockets-sansio, wsproto, not 'wsproto2'"),
+    ("ws_max_size", 0, "ws_max_size must be between 1 and 9007199254740992, not 0"),
+    ("ws_max_queue", 0, "ws_max_queue must be between 1 and 2147483647, not 0"),
+    ("ws_ping_interval", -1, "ws_ping_interval must be between 0 and 31536000, not -1"),
+    ("ws_ping_timeout", float("inf"), "ws_ping_timeout must be between 0 and 31536000, not inf"),
     ("log_level", 20, "log_level must be one of critical, error, warning, info, debug, trace, not 20"),
     ("uds", "a\0b", "uds must not contain a NUL character"),
     ("bind", "localhost", "bind must be HOST:PORT, [IPV6]:PORT, unix:PATH or fd://NUMBER, not 'localhost'"),
@@ -109,6 +114,8 @@ WRONG_TYPES: list[tuple[str, object, str]] = [
     ("uds_mode", "660", "uds_mode must be a whole number like 0o660, not '660'"),
     ("access_log", 1, "access_log must be True or False, not 1"),
     ("timeout_keep_alive", "5", "timeout_keep_alive must be a number of seconds, not '5'"),
+    ("ws_per_message_deflate", "true", "ws_per_message_deflate must be True or False, not 'true'"),
+    ("ws_max_size", 1e6, "ws_max_size must be a whole number, not 1000000.0"),
     ("headers", [("a", 1)], "headers must be a pair of texts, not 1"),
     ("headers", [("a", "b", "c")], "headers must be (\"Name\", \"value\") pairs, not ('a', 'b', 'c')"),
 ]
@@ -196,6 +203,18 @@ def test_addresses(options: dict[str, Any], addresses: tuple[str, ...]) -> None:
 def test_native_headers_are_bytes_in_lower_case() -> None:
     config = Config("main:app", headers=["X-Name:  a \u00e9 ", ("Other", ""), (b"b", b"c")])  # type: ignore[list-item]
     assert config.native_options()["headers"] == [(b"x-name", b"a \xe9"), (b"other", b""), (b"b", b"c")]
+
+
+def test_the_native_worker_is_given_the_websocket_options_as_they_are() -> None:
+    chosen: dict[str, Any] = {
+        "ws": "wsproto",
+        "ws_max_size": 1_000,
+        "ws_max_queue": 2,
+        "ws_ping_interval": 0,
+        "ws_ping_timeout": 0.5,
+        "ws_per_message_deflate": False,
+    }
+    assert Config("main:app", **chosen).native_options().items() >= chosen.items()
 
 
 @pytest.mark.parametrize(("name", "option"), [("Server", "server_header"), ("date", "date_header")])

@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any, Final
 
 import click
@@ -24,6 +25,7 @@ _LAST_SECONDS: Final = 2.0
 """How long threads that requests left behind may keep the process after everything else has ended."""
 _EXIT_INTERRUPTED: Final = 130
 """What a shell reports for a program that SIGINT has ended."""
+_TWO_WAY_FLAGS: Final = {o.flags.split("/")[0]: o.flags.split("/") for o in OPTIONS if "/" in o.flags}
 _GIVEN: Final = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 
 
@@ -89,7 +91,13 @@ def _metavar(option: Option) -> str | None:
 
 
 class GroupedCommand(click.Command):
-    """A command whose help lists the options under the headings that they were declared with."""
+    """A command whose help lists the options under the headings that they were declared with.
+
+    `--flag true` and `--flag=false` are read too, as other servers have it, where there is a `--no-flag`.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _without_flag_values(args))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -101,6 +109,33 @@ class GroupedCommand(click.Command):
         for heading, records in groups.items():
             with formatter.section(heading):
                 formatter.write_dl(records, col_max=30)
+
+
+def _without_flag_values(args: Sequence[str]) -> list[str]:
+    """`args` with `--no-flag` for `--flag false` and `--flag=false`, `--flag` for those that say true.
+
+    A word after a flag that says neither is left alone: the application is named with a colon.
+    """
+    read: list[str] = []
+    for argument in args:
+        name, _, value = argument.partition("=")
+        before = read[-1] if read else ""
+        if name in _TWO_WAY_FLAGS and (spelled := _spelled(name, value)):
+            read.append(spelled)
+        elif before in _TWO_WAY_FLAGS and (spelled := _spelled(before, argument)):
+            read[-1] = spelled
+        else:
+            read.append(argument)
+    return read
+
+
+def _spelled(flag: str, value: str) -> str | None:
+    """The flag that says what `flag` with `value` says, None where `value` is neither true nor false."""
+    yes, no = _TWO_WAY_FLAGS[flag]
+    try:
+        return yes if Flag().parse(value) else no
+    except ValueError:
+        return None
 
 
 class CommandServer(Server):

@@ -19,6 +19,7 @@ from ferricorn.options import Choice, Flag, Number, Option, Permissions, Repeate
 APPLICATION: Final = "Application"
 LISTENING: Final = "Listening"
 RESPONSES: Final = "Responses"
+WEBSOCKET: Final = "WebSocket"
 LIMITS: Final = "Limits"
 TIMEOUTS: Final = "Timeouts"
 LOGGING: Final = "Logging"
@@ -108,6 +109,42 @@ class Config:
     )
     server_header: bool = option(Flag(), True, RESPONSES, "Add the Server header field.", native=True)
     date_header: bool = option(Flag(), True, RESPONSES, "Add the Date header field.", native=True)
+
+    ws: str = option(
+        Choice("NAME", ("auto", "none", "websockets", "websockets-sansio", "wsproto")),
+        "auto",
+        WEBSOCKET,
+        "Serve WebSockets; none leaves their handshakes to the application as plain requests. "
+        "The names of libraries are for command lines written for other servers and mean auto.",
+        native=True,
+    )
+    ws_max_size: int = option(
+        Number("BYTES", 1, _LARGEST, unit="bytes"),
+        16 * 1024 * 1024,
+        WEBSOCKET,
+        "Size of a received message, decompressed; a larger one closes its connection with 1009.",
+        native=True,
+    )
+    ws_max_queue: int = option(
+        Number("NUMBER", 1, _MOST, unit="messages"),
+        32,
+        WEBSOCKET,
+        "Messages read ahead while the application does not receive; then the client has to wait.",
+        native=True,
+    )
+    ws_ping_interval: float = option(
+        Seconds(), 20.0, WEBSOCKET, "How often every client is sent a ping. 0 is never.", native=True
+    )
+    ws_ping_timeout: float = option(
+        Seconds(),
+        20.0,
+        WEBSOCKET,
+        "How long a client may take to answer a ping; then its connection is closed with 1011. 0 is no limit.",
+        native=True,
+    )
+    ws_per_message_deflate: bool = option(
+        Flag(), True, WEBSOCKET, "Compress messages where the client offers it (permessage-deflate).", native=True
+    )
 
     limit_concurrency: int = option(
         Number("NUMBER", 0, _MOST, unit="requests"),

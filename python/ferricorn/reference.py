@@ -21,7 +21,7 @@ command line comes before the environment; keywords stand alone and read neither
 where the command line names none.
 
 Durations are in seconds, sizes in bytes. A flag is `true` or `false` in the environment, `True` or `False` as a
-keyword; `None` as a keyword is the default.
+keyword; on the command line, `--flag false` says the same as `--no-flag`. `None` as a keyword is the default.
 """
 
 
