@@ -324,7 +324,8 @@ impl Driver {
     /// Writes all that waits.
     fn write(&mut self) -> bool {
         let written = take_output(&mut self.connection, &mut self.output);
-        if written {
+        // What was flushed is to be told also where it was nothing.
+        if written || self.closing() == Closing::Flush {
             let now = self.now();
             self.connection.handle_written(&now);
         }
