@@ -13,9 +13,10 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use rustc_hash::FxHashMap;
 
-use crate::awaitable::Awaitable;
+use crate::awaitable::{Awaitable, Events};
 use crate::event_loop::EventLoop;
 use crate::exchange::Exchanges;
+use crate::ffi::{self, Returning};
 use crate::host::Process;
 use crate::scope::{Memory, Scopes};
 use crate::send::{Body, ClientDisconnected, Start};
@@ -55,6 +56,9 @@ pub(crate) struct PythonApplication {
     scopes: Scopes,
     exchanges: Exchanges,
     pub(crate) event_loop: EventLoop,
+    /// What `receive` returns, and how.
+    pub(crate) events: Events,
+    pub(crate) returning: Returning,
     /// What every `send` that need not wait returns.
     pub(crate) done: Py<Awaitable>,
     /// Memory for the head of a response, used again by each.
@@ -86,6 +90,8 @@ impl PythonApplication {
             scopes,
             exchanges: Exchanges::new(py)?,
             event_loop,
+            events: Events::new(py)?,
+            returning: Returning::new(py)?,
             done: Py::new(py, Awaitable::done())?,
             start: RefCell::default(),
             tasks: RefCell::default(),
@@ -163,14 +169,13 @@ impl PythonApplication {
         hasty
     }
 
-    /// What a task can wait on until the exchange is woken for this.
-    pub(crate) fn wait(&self, py: Python<'_>, exchange: ExchangeId, wake: Wake) -> PyResult<Py<Waiter>> {
-        let waiter = Py::new(py, Waiter::new(self.event_loop.object(py)))?;
-        self.add_waiting((wake, waiter.clone_ref(py)), exchange);
-        Ok(waiter)
+    /// Whether nobody but the caller, who has one reference, has the object.
+    pub(crate) fn is_ours_alone<T>(&self, object: &Bound<'_, T>) -> bool {
+        self.scopes.counts_are_exact() && ffi::reference_count(object) == 1
     }
 
-    fn add_waiting(&self, waiter: (Wake, Py<Waiter>), exchange: ExchangeId) {
+    /// Ends the wait when the exchange is woken for this.
+    pub(crate) fn add_waiting(&self, waiter: (Wake, Py<Waiter>), exchange: ExchangeId) {
         match self.waiting.borrow_mut().entry(exchange) {
             Entry::Vacant(entry) => {
                 entry.insert(Waiting { first: waiter, others: Vec::new() });
@@ -184,6 +189,13 @@ impl PythonApplication {
         let Some(waiting) = self.waiting.borrow_mut().remove(&exchange) else { return };
         for kept in waiting.all().filter(|(_, kept)| !kept.is(waiter)) {
             self.add_waiting(kept, exchange);
+        }
+    }
+
+    fn resume(&self, waiter: Bound<'_, Waiter>) {
+        let py = waiter.py();
+        if let Err(error) = Waiter::wake(waiter, self.on_loop.get()) {
+            error.write_unraisable(py, None);
         }
     }
 
@@ -247,20 +259,25 @@ impl Application for PythonApplication {
     fn wake(&self, exchange: ExchangeId, wake: Wake) {
         let Some(waiting) = self.waiting.borrow_mut().remove(&exchange) else { return };
         Python::attach(|py| {
-            let (due, rest): (Vec<_>, Vec<_>) = waiting.all().partition(|(wanted, _)| *wanted == wake);
-            for waiter in rest {
-                self.add_waiting(waiter, exchange);
+            if waiting.others.is_empty() && waiting.first.0 == wake {
+                return self.resume(waiting.first.1.into_bound(py));
             }
-            for (_, waiter) in due {
-                let waiter = waiter.bind(py);
-                if let Err(error) = Waiter::wake(waiter, self.on_loop.get()) {
-                    error.write_unraisable(py, Some(waiter));
+            let mut due = Vec::new();
+            for (wanted, waiter) in waiting.all() {
+                if wanted == wake {
+                    due.push(waiter);
+                } else {
+                    self.add_waiting((wanted, waiter), exchange);
                 }
+            }
+            for waiter in due {
+                self.resume(waiter.into_bound(py));
             }
         });
     }
 
     fn poll(&self) {
         self.instant_answers.set(0);
+        Python::attach(|py| self.returning.clear(py));
     }
 }

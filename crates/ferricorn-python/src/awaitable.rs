@@ -1,7 +1,7 @@
 //! What `receive` and `send` return: an object that passes for a coroutine, since it has the methods of
 //! `collections.abc.Coroutine`. `await`, `create_task`, `gather`, `wait_for` and anyio take it (APP-12).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
 use crate::application::{PythonApplication, Server};
-use crate::ffi::{self, ThreadBound};
+use crate::ffi::ThreadBound;
 use crate::send;
 use crate::waiter::Waiter;
 
@@ -171,13 +171,14 @@ struct Waiting {
     exchange: ExchangeId,
     wake: Wake,
     is_websocket: bool,
-    /// What it waits on, while it does.
+    /// What it waits on, or has waited on.
     waiter: RefCell<Option<Py<Waiter>>>,
+    is_waiting: Cell<bool>,
 }
 
 impl Waiting {
     fn new(server: Rc<Server>, exchange: ExchangeId, wake: Wake, is_websocket: bool) -> Self {
-        Self { server, exchange, wake, is_websocket, waiter: RefCell::new(None) }
+        Self { server, exchange, wake, is_websocket, waiter: RefCell::new(None), is_waiting: Cell::new(false) }
     }
 
     fn receive(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
@@ -187,7 +188,10 @@ impl Waiting {
             return Ok(Some(py.None()));
         }
         match self.server.receive(self.exchange, TakeObjects { py, application }) {
-            Poll::Ready(event) => Err(ffi::stop_iteration(event_dict(py, event, self.is_websocket)?.into_any())),
+            Poll::Ready(event) => {
+                let event = application.events.dict(py, event, self.is_websocket)?;
+                Err(application.returning.carry(event.into_any()))
+            }
             Poll::Pending => self.wait(py),
         }
     }
@@ -202,15 +206,37 @@ impl Waiting {
     }
 
     fn wait(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let waiter = self.server.application().wait(py, self.exchange, self.wake)?;
-        self.waiter.replace(Some(waiter.clone_ref(py)));
+        let application = self.server.application();
+        let waiter = self.free_waiter(py)?;
+        application.add_waiting((self.wake, waiter.clone_ref(py)), self.exchange);
+        self.is_waiting.set(true);
         Ok(Some(waiter.into_any()))
+    }
+
+    /// The waiter of the last wait, if nobody else has it, or a new one.
+    fn free_waiter(&self, py: Python<'_>) -> PyResult<Py<Waiter>> {
+        let application = self.server.application();
+        let mut kept = self.waiter.borrow_mut();
+        if let Some(waiter) = &*kept
+            && application.is_ours_alone(waiter.bind(py))
+            && waiter.get().reset()?
+        {
+            return Ok(waiter.clone_ref(py));
+        }
+        let waiter = Py::new(py, Waiter::new(application.event_loop.object(py)))?;
+        *kept = Some(waiter.clone_ref(py));
+        Ok(waiter)
     }
 
     /// Whatever it waited on has ended, or is of no interest any more.
     fn stop(&self) {
-        if let Some(waiter) = self.waiter.take() {
-            self.server.application().forget(self.exchange, &waiter);
+        if !self.is_waiting.replace(false) {
+            return;
+        }
+        if let Some(waiter) = &*self.waiter.borrow()
+            && !waiter.get().is_done()
+        {
+            self.server.application().forget(self.exchange, waiter);
         }
     }
 }
@@ -239,35 +265,67 @@ impl<'py> Take for TakeObjects<'_, 'py> {
 /// What came, as Python has it.
 type Event<'py> = ReceiveEvent<Bound<'py, PyBytes>, Bound<'py, PyString>>;
 
-fn event_dict<'py>(py: Python<'py>, event: Event<'py>, is_websocket: bool) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
-    let kind = intern!(py, "type");
-    match event {
-        ReceiveEvent::Request { body, more_body } => {
-            dict.set_item(kind, intern!(py, "http.request"))?;
-            dict.set_item(intern!(py, "body"), body)?;
-            dict.set_item(intern!(py, "more_body"), more_body)?;
-        }
-        ReceiveEvent::WebSocketReceive(message) => {
-            dict.set_item(kind, intern!(py, "websocket.receive"))?;
-            match message {
-                Message::Text(text) => dict.set_item(intern!(py, "text"), text)?,
-                Message::Binary(bytes) => dict.set_item(intern!(py, "bytes"), bytes)?,
-            }
-        }
-        ReceiveEvent::WebSocketConnect => dict.set_item(kind, intern!(py, "websocket.connect"))?,
-        ReceiveEvent::WebSocketDisconnect { code, reason } => set_disconnect(&dict, code, &reason)?,
-        // The call has ended, and somebody whom it left behind still asks.
-        _ if is_websocket => set_disconnect(&dict, 1006, "")?,
-        _ => dict.set_item(kind, intern!(py, "http.disconnect"))?,
+/// Events as dicts: each is a copy of one that was made before, which costs half of what making one does.
+pub(crate) struct Events {
+    request: Py<PyDict>,
+    text: Py<PyDict>,
+    bytes: Py<PyDict>,
+}
+
+impl Events {
+    pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
+        let of = |kind: &Bound<'_, PyString>, keys: &[&Bound<'_, PyString>]| -> PyResult<_> {
+            let dict = PyDict::new(py);
+            dict.set_item(intern!(py, "type"), kind)?;
+            keys.iter().try_for_each(|key| dict.set_item(key, py.None()))?;
+            Ok(dict.unbind())
+        };
+        let received = intern!(py, "websocket.receive");
+        Ok(Self {
+            request: of(intern!(py, "http.request"), &[intern!(py, "body"), intern!(py, "more_body")])?,
+            text: of(received, &[intern!(py, "text")])?,
+            bytes: of(received, &[intern!(py, "bytes")])?,
+        })
     }
+
+    /// `is_websocket`: the type of the exchange, where the event itself does not tell.
+    fn dict<'py>(&self, py: Python<'py>, event: Event<'py>, is_websocket: bool) -> PyResult<Bound<'py, PyDict>> {
+        match event {
+            ReceiveEvent::WebSocketReceive(Message::Text(text)) => {
+                let dict = self.text.bind(py).copy()?;
+                dict.set_item(intern!(py, "text"), text)?;
+                Ok(dict)
+            }
+            ReceiveEvent::WebSocketReceive(Message::Binary(bytes)) => {
+                let dict = self.bytes.bind(py).copy()?;
+                dict.set_item(intern!(py, "bytes"), bytes)?;
+                Ok(dict)
+            }
+            ReceiveEvent::Request { body, more_body } => {
+                let dict = self.request.bind(py).copy()?;
+                dict.set_item(intern!(py, "body"), body)?;
+                dict.set_item(intern!(py, "more_body"), more_body)?;
+                Ok(dict)
+            }
+            ReceiveEvent::WebSocketConnect => event_of(intern!(py, "websocket.connect")),
+            ReceiveEvent::WebSocketDisconnect { code, reason } => disconnect(py, code, &reason),
+            // The call has ended, and somebody whom it left behind still asks.
+            _ if is_websocket => disconnect(py, 1006, ""),
+            _ => event_of(intern!(py, "http.disconnect")),
+        }
+    }
+}
+
+fn event_of<'py>(kind: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(kind.py());
+    dict.set_item(intern!(kind.py(), "type"), kind)?;
     Ok(dict)
 }
 
 /// `websocket.disconnect` (WS-14, WS-16).
-fn set_disconnect(dict: &Bound<'_, PyDict>, code: u16, reason: &str) -> PyResult<()> {
-    let py = dict.py();
-    dict.set_item(intern!(py, "type"), intern!(py, "websocket.disconnect"))?;
+fn disconnect<'py>(py: Python<'py>, code: u16, reason: &str) -> PyResult<Bound<'py, PyDict>> {
+    let dict = event_of(intern!(py, "websocket.disconnect"))?;
     dict.set_item(intern!(py, "code"), code)?;
-    dict.set_item(intern!(py, "reason"), reason)
+    dict.set_item(intern!(py, "reason"), reason)?;
+    Ok(dict)
 }

@@ -1,6 +1,6 @@
 //! `receive` and `send` of one exchange: two small callables that name it, and find nothing once it is over.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::rc::Rc;
 
@@ -31,7 +31,7 @@ impl Exchanges {
         exchange: ExchangeId,
         is_websocket: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.receive.object(py, Receive { server: Rc::clone(server), exchange, is_websocket })
+        self.receive.object(py, Receive { server: Rc::clone(server), exchange, is_websocket, awaitable: RefCell::new(None) })
     }
 
     pub(crate) fn send<'py>(
@@ -51,15 +51,27 @@ struct Receive {
     server: Rc<Server>,
     exchange: ExchangeId,
     is_websocket: bool,
+    /// What the last call returned.
+    awaitable: RefCell<Option<Py<Awaitable>>>,
 }
 
 impl Callable for Receive {
     const NAME: &'static CStr = c"ferricorn.receive";
     const ARGUMENTS: usize = 0;
 
-    /// The next event, as an awaitable that passes for a coroutine (APP-12). Nothing is taken before it is awaited.
+    /// The next event, as an awaitable that passes for a coroutine (APP-12). Nothing is taken before it is awaited. The last
+    /// one serves again where nobody has kept it.
     fn call<'py>(&self, py: Python<'py>, _: Option<&Bound<'py, PyAny>>) -> PyResult<Py<PyAny>> {
-        Ok(Py::new(py, Awaitable::receiving(Rc::clone(&self.server), self.exchange, self.is_websocket))?.into_any())
+        let mut kept = self.awaitable.borrow_mut();
+        if let Some(awaitable) = &*kept
+            && self.server.application().is_ours_alone(awaitable.bind(py))
+        {
+            return Ok(awaitable.clone_ref(py).into_any());
+        }
+        let awaitable = Awaitable::receiving(Rc::clone(&self.server), self.exchange, self.is_websocket);
+        let awaitable = Py::new(py, awaitable)?;
+        *kept = Some(awaitable.clone_ref(py));
+        Ok(awaitable.into_any())
     }
 
     fn call_elsewhere<'py>(callable: &Bound<'py, PyAny>, argument: Option<&Bound<'py, PyAny>>) -> PyResult<Py<PyAny>> {

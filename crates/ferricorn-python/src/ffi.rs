@@ -7,7 +7,7 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyTypeError};
 use pyo3::ffi;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
@@ -65,28 +65,22 @@ impl<T> ThreadBound<T> {
     }
 }
 
-/// Calls `callable(argument)` in a context, as the event loop does with its callbacks.
+/// Runs `work` in a context, as the event loop does with its callbacks.
 ///
 /// # Errors
-/// What the call raises; RuntimeError where the context is entered already.
-pub(crate) fn call_in_context(
-    context: &Bound<'_, PyAny>,
-    callable: &Bound<'_, PyAny>,
-    argument: &Bound<'_, PyAny>,
-) -> PyResult<()> {
+/// RuntimeError where the context is entered already: then `work` has not run.
+pub(crate) fn in_context<R>(context: &Bound<'_, PyAny>, work: impl FnOnce() -> R) -> PyResult<R> {
     let py = context.py();
-    // SAFETY: the objects are alive and the thread attached; what is no context makes both calls fail with TypeError. The
-    // context is left on this thread, after everything that the call has entered has been left again.
-    unsafe {
-        if ffi::PyContext_Enter(context.as_ptr()) != 0 {
-            return Err(PyErr::fetch(py));
-        }
-        let result = callable.call1((argument,));
-        if ffi::PyContext_Exit(context.as_ptr()) != 0 {
-            PyErr::fetch(py).write_unraisable(py, Some(context));
-        }
-        result.map(drop)
+    // SAFETY: the object is alive and the thread attached; what is no context makes the call fail with TypeError.
+    if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
+        return Err(PyErr::fetch(py));
     }
+    let result = work();
+    // SAFETY: as above; the context was entered on this thread, and whatever `work` entered it has left again.
+    if unsafe { ffi::PyContext_Exit(context.as_ptr()) } != 0 {
+        PyErr::fetch(py).write_unraisable(py, Some(context));
+    }
+    Ok(result)
 }
 
 /// Whether the interpreter has its lock: free-threaded builds may run without.
@@ -231,12 +225,51 @@ pub(crate) fn is_coroutine(object: &Bound<'_, PyAny>) -> bool {
     unsafe { ffi::Py_TYPE(object.as_ptr()) == &raw mut ffi::PyCoro_Type }
 }
 
-/// The exception with which an iterator returns `value`.
-pub(crate) fn stop_iteration(value: Bound<'_, PyAny>) -> PyErr {
-    let py = value.py();
-    // SAFETY: the thread is attached, both objects are alive; the exception is fetched again at once.
-    unsafe { ffi::PyErr_SetObject(ffi::PyExc_StopIteration, value.as_ptr()) };
-    PyErr::fetch(py)
+/// Makes the exception with which an iterator returns a value: the same one again, where the interpreter has dropped the
+/// last. Making one each time costs as much as the rest of a `receive`.
+pub(crate) struct Returning {
+    exception: Py<PyAny>,
+    /// Whether it pays: before Python 3.12 the interpreter makes no object of the exception unless somebody looks; and
+    /// without its lock nobody knows who has the last one.
+    again: bool,
+}
+
+impl Returning {
+    pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
+        let exception = py.get_type::<PyStopIteration>().call0()?.unbind();
+        Ok(Self { exception, again: py.version_info() >= (3, 12) && has_lock(py)? })
+    }
+
+    /// The exception that carries `value`.
+    pub(crate) fn carry(&self, value: Bound<'_, PyAny>) -> PyErr {
+        let py = value.py();
+        let exception = self.exception.bind(py);
+        if !self.again || reference_count(exception) != 1 {
+            // SAFETY: the thread is attached, both objects are alive; the exception is fetched again at once.
+            unsafe { ffi::PyErr_SetObject(ffi::PyExc_StopIteration, value.as_ptr()) };
+            return PyErr::fetch(py);
+        }
+        self.set_value(py, value);
+        PyErr::from_value(exception.clone())
+    }
+
+    /// Lets go of the last value.
+    pub(crate) fn clear(&self, py: Python<'_>) {
+        if self.again && reference_count(self.exception.bind(py)) == 1 {
+            self.set_value(py, py.None().into_bound(py));
+        }
+    }
+
+    fn set_value(&self, py: Python<'_>, value: Bound<'_, PyAny>) {
+        let exception = self.exception.as_ptr().cast::<ffi::PyStopIterationObject>();
+        // SAFETY: the object is a StopIteration, since `new` made it one, and this thread, attached, is the only one that
+        // has it; the field always has a reference, of which the new value takes the place before the old one is dropped.
+        let before = unsafe {
+            let before = ptr::replace(&raw mut (*exception).value, value.into_ptr());
+            Bound::from_owned_ptr_or_opt(py, before)
+        };
+        drop(before);
+    }
 }
 
 /// A Rust value that Python can call.

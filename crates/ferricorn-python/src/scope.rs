@@ -75,6 +75,11 @@ impl Scopes {
         })
     }
 
+    /// Whether reference counts tell who has an object.
+    pub(crate) fn counts_are_exact(&self) -> bool {
+        self.counts_are_exact
+    }
+
     /// The scope of one request or WebSocket.
     pub(crate) fn scope<'py>(
         &self,

@@ -86,13 +86,13 @@ impl<'py> Items<'py> {
             let Ok(Ok(key)) = key.cast::<PyString>().map(|key| key.to_str()) else { continue };
             let place = match key {
                 "type" => &mut items.kind,
+                "text" => &mut items.text,
+                "bytes" => &mut items.bytes,
                 "status" => &mut items.status,
                 "headers" => &mut items.headers,
                 "body" => &mut items.body,
                 "more_body" => &mut items.more_body,
                 "trailers" => &mut items.trailers,
-                "text" => &mut items.text,
-                "bytes" => &mut items.bytes,
                 _ => continue,
             };
             *place = Some(value);

@@ -2,8 +2,20 @@
 //!
 //! A thin coroutine around the application's own sees how that ends: no done-callback is needed, and whatever the
 //! application raises ends its own exchange only, SystemExit and KeyboardInterrupt included (ERR-12).
+//!
+//! ```text
+//!     task ──resumes──> Call ──resumes──> the application's coroutine
+//!                         ^
+//!     worker ──go_on──────┘   while the task is parked
+//! ```
+//!
+//! When the application waits for its exchange, the task is parked: it waits on an object of this file, once. From then on
+//! the worker resumes the application's coroutine itself, as the task would (the same current task, the same context), for
+//! as long as it waits for nothing but its exchange. Only what else comes of it, another thing to wait for or its end, is
+//! handed to the task, which goes on as if it had been there all the time. A message costs half of what it does through the
+//! task.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use asgi::ExchangeId;
@@ -16,6 +28,7 @@ use pyo3::types::PyTuple;
 use crate::application::Server;
 use crate::event_loop::EventLoop;
 use crate::ffi::{self, Step, ThreadBound};
+use crate::waiter::Waiter;
 
 /// Starts the call, and gives its task where it has not ended at once.
 ///
@@ -29,11 +42,23 @@ pub(crate) fn start<'py>(
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = awaitable.py();
     let coroutine = if ffi::is_coroutine(awaitable) { awaitable.clone() } else { iterator(awaitable)? };
-    let state = CallState { server, exchange, coroutine: coroutine.unbind(), ended: Cell::new(false) };
-    let call = Bound::new(py, Call(ThreadBound::new(state)))?;
-    let task = event_loop.task(py, call.clone().into_any())?;
-    let ended = call.get().0.get()?.ended.get();
-    Ok((!ended).then_some(task))
+    let state = Rc::new(CallState {
+        server,
+        exchange,
+        coroutine: coroutine.unbind(),
+        ended: Cell::new(false),
+        task: RefCell::new(None),
+        parking: RefCell::new(None),
+        is_parked: Cell::new(false),
+        handed: RefCell::new(None),
+    });
+    let call = Bound::new(py, Call(ThreadBound::new(Rc::clone(&state))))?;
+    let task = event_loop.task(py, call.into_any())?;
+    if state.ended.get() {
+        return Ok(None);
+    }
+    state.task.replace(Some(task.clone().unbind()));
+    Ok(Some(task))
 }
 
 fn iterator<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -46,17 +71,110 @@ fn iterator<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
 
 /// The coroutine that the task runs.
 #[pyclass(frozen, module = "ferricorn")]
-pub(crate) struct Call(ThreadBound<CallState>);
+pub(crate) struct Call(ThreadBound<Rc<CallState>>);
 
-struct CallState {
+/// One call of the application.
+pub(crate) struct CallState {
     server: Rc<Server>,
     exchange: ExchangeId,
     coroutine: Py<PyAny>,
     ended: Cell<bool>,
+    /// The task, until the end of the call.
+    task: RefCell<Option<Py<PyAny>>>,
+    /// What the task waits on while it is parked.
+    parking: RefCell<Option<Py<Waiter>>>,
+    is_parked: Cell<bool>,
+    /// What the application's coroutine came to while the task was parked, for the task to take.
+    handed: RefCell<Option<Handed>>,
+}
+
+enum Handed {
+    /// It waits for something that is not its exchange.
+    Yielded(Py<PyAny>),
+    Ended(PyResult<()>),
+}
+
+impl Handed {
+    fn of(result: PyResult<Option<Py<PyAny>>>) -> Self {
+        match result {
+            Ok(Some(value)) => Self::Yielded(value),
+            Ok(None) => Self::Ended(Ok(())),
+            Err(error) => Self::Ended(Err(error)),
+        }
+    }
+
+    fn into_result(self) -> PyResult<Option<Py<PyAny>>> {
+        match self {
+            Self::Yielded(value) => Ok(Some(value)),
+            Self::Ended(result) => result.map(|()| None),
+        }
+    }
 }
 
 impl CallState {
-    /// What the task gets of a step: what the application waits for, None at the end.
+    /// The exchange has something for the application's coroutine, which waits for it: resumes it, at once or by its task.
+    pub(crate) fn go_on(self: &Rc<Self>, py: Python<'_>, at_once: bool) -> PyResult<()> {
+        // A task that is not parked runs, or will: then it sees for itself.
+        let Some(parking) = self.parking(py).filter(|_| self.is_parked.get()) else { return Ok(()) };
+        let parking = parking.bind(py);
+        let (task, context) = (self.task(py), parking.get().context(py)?);
+        let (Some(task), Some(context)) = (task, context) else { return Ok(()) };
+        if !at_once {
+            return Waiter::resume_task(parking, false);
+        }
+        let event_loop = &self.server.application().event_loop;
+        let step = ffi::in_context(context.bind(py), || {
+            event_loop.enter(task.bind(py))?;
+            let step = ffi::resume(self.coroutine.bind(py));
+            event_loop.leave(task.bind(py));
+            PyResult::Ok(step)
+        });
+        let Ok(Ok(step)) = step else {
+            // Another task runs: a loop inside of it has called the worker.
+            return Waiter::resume_task(parking, false);
+        };
+        if let Step::Yielded(value) = &step
+            && let Ok(waiter) = value.cast::<Waiter>()
+        {
+            return waiter.get().set_call(self);
+        }
+        let handed = Handed::of(self.after(py, step));
+        self.handed.replace(Some(handed));
+        Waiter::resume_task(parking, true)
+    }
+
+    fn parking(&self, py: Python<'_>) -> Option<Py<Waiter>> {
+        self.parking.borrow().as_ref().map(|parking| parking.clone_ref(py))
+    }
+
+    fn task(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.task.borrow().as_ref().map(|task| task.clone_ref(py))
+    }
+
+    /// What the task is to wait on while the application's coroutine waits for its exchange.
+    fn park(self: &Rc<Self>, py: Python<'_>, waiter: &Waiter) -> PyResult<Py<PyAny>> {
+        waiter.set_call(self)?;
+        self.is_parked.set(true);
+        if let Some(parking) = self.parking(py)
+            && parking.get().reset()?
+        {
+            return Ok(parking.into_any());
+        }
+        let parking = Py::new(py, Waiter::new(self.server.application().event_loop.object(py)))?;
+        self.parking.replace(Some(parking.clone_ref(py)));
+        Ok(parking.into_any())
+    }
+
+    /// What the task gets of a step that it made: what is to be waited for, None at the end.
+    fn after_own(self: &Rc<Self>, py: Python<'_>, step: Step<'_>) -> PyResult<Option<Py<PyAny>>> {
+        if let Step::Yielded(value) = &step
+            && let Ok(waiter) = value.cast::<Waiter>()
+        {
+            return self.park(py, waiter.get()).map(Some);
+        }
+        self.after(py, step)
+    }
+
     fn after(&self, py: Python<'_>, step: Step<'_>) -> PyResult<Option<Py<PyAny>>> {
         match step {
             Step::Yielded(value) => Ok(Some(value.unbind())),
@@ -73,18 +191,25 @@ impl CallState {
 
     fn end(&self, py: Python<'_>, error: Option<&PyErr>) {
         if !self.ended.replace(true) {
+            self.task.take();
             self.server.application().ended(py, &self.server, self.exchange, error);
         }
     }
 
-    /// As `after`, for a step that was a call of one of the coroutine's methods.
-    fn after_call(&self, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
+    /// As `after_own`, for a step that was a call of one of the coroutine's methods.
+    fn after_call(self: &Rc<Self>, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
         let step = match result {
             Ok(value) => Step::Yielded(value),
             Err(error) if error.is_instance_of::<PyStopIteration>(py) => Step::Returned,
             Err(error) => Step::Raised(error),
         };
-        self.after(py, step)?.ok_or_else(|| PyStopIteration::new_err(()))
+        self.after_own(py, step)?.ok_or_else(|| PyStopIteration::new_err(()))
+    }
+
+    /// The task runs again; what was handed to it meanwhile.
+    fn unpark(&self) -> Option<Handed> {
+        self.is_parked.set(false);
+        self.handed.take()
     }
 }
 
@@ -100,17 +225,30 @@ impl Call {
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let state = self.0.get()?;
-        state.after(py, ffi::resume(state.coroutine.bind(py)))
+        match state.unpark() {
+            Some(handed) => handed.into_result(),
+            None => state.after_own(py, ffi::resume(state.coroutine.bind(py))),
+        }
     }
 
     fn send(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let state = self.0.get()?;
-        state.after_call(py, state.coroutine.bind(py).call_method1(intern!(py, "send"), (value,)))
+        match state.unpark() {
+            Some(handed) => handed.into_result()?.ok_or_else(|| PyStopIteration::new_err(())),
+            None => state.after_call(py, state.coroutine.bind(py).call_method1(intern!(py, "send"), (value,))),
+        }
     }
 
+    /// Cancels the call, as a rule. What was handed over meanwhile is cancelled in its place, as a task does with what it is
+    /// about to wait for.
     #[pyo3(signature = (*args))]
     fn throw(&self, py: Python<'_>, args: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
         let state = self.0.get()?;
+        match state.unpark() {
+            Some(Handed::Ended(_)) => return Err(thrown(args)),
+            Some(Handed::Yielded(value)) if cancelled(value.bind(py))? => return Ok(value),
+            _ => {}
+        }
         state.after_call(py, state.coroutine.bind(py).call_method1(intern!(py, "throw"), args.clone()))
     }
 
@@ -123,5 +261,20 @@ impl Call {
     fn __getattr__<'py>(&self, name: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = name.py();
         self.0.get()?.coroutine.bind(py).getattr(name.cast::<pyo3::types::PyString>()?)
+    }
+}
+
+/// The exception that a call of `throw` was made with.
+fn thrown(args: &Bound<'_, PyTuple>) -> PyErr {
+    let value = args.get_item(1).ok().filter(|value| !value.is_none()).or_else(|| args.get_item(0).ok());
+    value.map_or_else(|| PyTypeError::new_err("throw() takes an exception"), PyErr::from_value)
+}
+
+/// Whether what a coroutine waits for is something that can be cancelled, and now is being.
+fn cancelled(awaited: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = awaited.py();
+    match awaited.getattr_opt(intern!(py, "cancel"))? {
+        Some(cancel) => cancel.call0()?.is_truthy(),
+        None => Ok(false),
     }
 }

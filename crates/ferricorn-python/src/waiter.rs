@@ -1,9 +1,10 @@
-//! What a task waits on while `receive` or `send` cannot go on: an object that passes for a future of asyncio (it has
-//! `_asyncio_future_blocking` and the methods that a task calls), whose end resumes the task at once, inside of the
-//! worker's turn. A future would ask the loop to resume the task in its next round: another look at the descriptors, and a
-//! handle made, queued and run, which together cost as much as an echoed message does otherwise.
+//! What a coroutine waits on while `receive` or `send` cannot go on: an object that passes for a future of asyncio (it has
+//! `_asyncio_future_blocking` and the methods that a task calls), whose end resumes who waits inside of the worker's turn.
+//! A future would ask the loop to resume its task in the next round: a handle made, queued and run, and another look at the
+//! descriptors, which together cost more than all the rest of an echoed message.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
@@ -11,8 +12,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::ffi::{self, ThreadBound};
+use crate::task::CallState;
 
-/// One wait of one task.
+/// One wait at a time.
 #[pyclass(frozen, module = "ferricorn")]
 pub(crate) struct Waiter(ThreadBound<State>);
 
@@ -21,6 +23,9 @@ struct State {
     /// Whether the object that yields it waits for it, in the protocol between tasks and futures.
     blocking: Cell<bool>,
     done: Cell<bool>,
+    /// The call whose own coroutine waits: it goes on without its task.
+    call: RefCell<Option<Rc<CallState>>>,
+    /// The task that waits, where that is another one.
     callback: RefCell<Option<Callback>>,
 }
 
@@ -36,14 +41,49 @@ impl Waiter {
             event_loop,
             blocking: Cell::new(true),
             done: Cell::new(false),
+            call: RefCell::new(None),
             callback: RefCell::new(None),
         }))
     }
 
-    /// Resumes the task: right now where `at_once` says that no other runs, else in the loop's next round.
-    pub(crate) fn wake(slf: &Bound<'_, Self>, at_once: bool) -> PyResult<()> {
+    /// Whether the wait is over.
+    pub(crate) fn is_done(&self) -> bool {
+        self.0.get().is_ok_and(|state| state.done.get())
+    }
+
+    /// Makes it as new. False: somebody waits on it.
+    pub(crate) fn reset(&self) -> PyResult<bool> {
+        let state = self.0.get()?;
+        let free = state.callback.borrow().is_none() && state.call.borrow().is_none();
+        if free {
+            state.blocking.set(true);
+            state.done.set(false);
+        }
+        Ok(free)
+    }
+
+    /// It is a call's own coroutine that waits.
+    pub(crate) fn set_call(&self, call: &Rc<CallState>) -> PyResult<()> {
+        self.0.get()?.call.replace(Some(Rc::clone(call)));
+        Ok(())
+    }
+
+    /// Ends the wait. Who waits goes on right now where `at_once` says that no task runs, else in the loop's next round.
+    pub(crate) fn wake(slf: Bound<'_, Self>, at_once: bool) -> PyResult<()> {
         let state = slf.get().0.get()?;
         state.done.set(true);
+        if let Some(call) = state.call.take() {
+            let py = slf.py();
+            // Free for the next wait, which comes while this call runs as a rule.
+            drop(slf);
+            return call.go_on(py, at_once);
+        }
+        Self::resume_task(&slf, at_once)
+    }
+
+    /// Resumes the task that waits, if one does.
+    pub(crate) fn resume_task(slf: &Bound<'_, Self>, at_once: bool) -> PyResult<()> {
+        let state = slf.get().0.get()?;
         let Some(callback) = state.callback.take() else { return Ok(()) };
         if !at_once {
             return state.schedule(slf, &callback);
@@ -54,14 +94,21 @@ impl Waiter {
             result => result,
         }
     }
+
+    /// The context of the task that waits. None: it is about to run.
+    pub(crate) fn context(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let callback = self.0.get()?.callback.borrow();
+        Ok(callback.as_ref().and_then(|callback| callback.context.as_ref()).map(|context| context.clone_ref(py)))
+    }
 }
 
 impl Callback {
     fn run(&self, waiter: &Bound<'_, Waiter>) -> PyResult<()> {
         let wakeup = self.wakeup.bind(waiter.py());
+        let run = || wakeup.call1((waiter,)).map(drop);
         match &self.context {
-            Some(context) => ffi::call_in_context(context.bind(waiter.py()), wakeup, waiter.as_any()),
-            None => wakeup.call1((waiter,)).map(drop),
+            Some(context) => ffi::in_context(context.bind(waiter.py()), run)?,
+            None => run(),
         }
     }
 }
@@ -120,11 +167,11 @@ impl Waiter {
     #[pyo3(signature = (msg = None))]
     fn cancel(slf: &Bound<'_, Self>, msg: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
         let _ = msg;
-        Waiter::wake(slf, false).map(|()| false)
+        Self::resume_task(slf, false).map(|()| false)
     }
 
-    fn done(&self) -> PyResult<bool> {
-        Ok(self.0.get()?.done.get())
+    fn done(&self) -> bool {
+        self.is_done()
     }
 
     fn cancelled(&self) -> bool {

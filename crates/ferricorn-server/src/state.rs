@@ -122,7 +122,8 @@ impl<A: Application> State<A> {
             connection.receive_woken = true;
             self.wake_receive(key);
         }
-        if readiness.broken || readiness.read_closed || to_write {
+        // Who was woken may not come back for what has arrived: it is looked at again at the end of the turn.
+        if readiness.broken || readiness.read_closed || to_write || waits_for_input {
             self.enqueue(key);
         }
     }
