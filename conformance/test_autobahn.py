@@ -20,6 +20,7 @@ from conformance.autobahn.results import (
     Result,
     differences,
     group,
+    parts,
     read_expected,
     read_results,
     select,
@@ -70,6 +71,11 @@ def test_the_quick_part_has_all_rules_and_something_of_every_group() -> None:
 
 def test_a_pattern_chooses_whole_numbers_in_the_suites_order() -> None:
     assert select(["10.1.1", "1.10.1", "1.2.1"], ["1.*"]) == ["1.2.1", "1.10.1"]
+
+
+def test_parts_are_all_of_the_cases() -> None:
+    cases = ["1.1.1", "10.1.1", "12.1.1", "12.1.2", "13.1.1"]
+    assert parts(cases) == {"rules": cases[:2], "12.1": cases[2:4], "13.1": cases[4:]}
 
 
 def test_a_pattern_without_a_case_is_an_error() -> None:

@@ -8,50 +8,63 @@ The status is 0 when every case ended as expected.json says, 1 when any did not,
 """
 
 import argparse
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from . import environment, fuzzing
-from .progress import Progress
-from .results import QUICK, Outcome, Result, differences, read_expected, read_results, select
+from . import environment
+from .results import QUICK, Outcome, parts, read_expected, select
+from .runs import Run
 from .servers import FERRICORN, SERVERS, Running, ServerFailedError, serve, versions
 from .tables import case_list, group_table, server_table
 
 REPORTS = environment.TARGET / "autobahn-reports"
 
 
-@dataclass(frozen=True)
-class Run:
-    """What came out for one server."""
-
-    label: str
-    results: Sequence[Result]
-    different: Mapping[str, str]
-    seconds: float
-    suite_cpu_seconds: float
-
-
 def main() -> int:
     options = _parse()
-    expected = read_expected()
-    cases = list(expected)
-    patterns = QUICK if options.quick else options.cases
     try:
-        # Where all are asked for, the suite says which those are: one that is not expected shows.
-        chosen = select(cases, patterns) if patterns else ["*"]
+        wanted = _wanted(options)
         suite = environment.prepare(_say)
-        wanted = {case: expected[case] for case in (chosen if patterns else cases)}
-        runs = [_run(options, name, suite, chosen, wanted) for name in options.server]
-    except (ValueError, environment.UnavailableError, fuzzing.SuiteFailedError, ServerFailedError) as error:
+        runs = [_prepare(options, name, wanted) for name in options.server]
+    except (ValueError, environment.UnavailableError, ServerFailedError) as error:
         _say(f"error: {error}")
         return 2
     if len(runs) > 1:
+        _take_turns(runs, suite, list(wanted))
+    else:
+        # Where all are asked for, the suite says which those are: one that is not expected shows.
+        everything = not (options.quick or options.cases)
+        _say(f"{runs[0].label}: {len(wanted)} cases")
+        runs[0].go_on(suite, "", ["*"] if everything else list(wanted), len(wanted))
+    for run in runs:
+        _tell(run)
+    if len(runs) > 1:
         print(f"\n{server_table({run.label: run.results for run in runs})}")
-    return 1 if any(run.different for run in runs) else 0
+    return _status(runs)
+
+
+def _wanted(options: argparse.Namespace) -> dict[str, Outcome]:
+    expected = read_expected()
+    patterns = QUICK if options.quick else options.cases
+    return {case: expected[case] for case in select(expected, patterns)} if patterns else expected
+
+
+def _take_turns(runs: Sequence[Run], suite: Path, cases: Sequence[str]) -> None:
+    """Each part with every server, each time another one first, so that a slow minute of the machine hits all alike."""
+    for number, (part, chosen) in enumerate(parts(cases).items()):
+        shift = number % len(runs)
+        for run in (*runs[shift:], *runs[:shift]):
+            _say(f"{run.label}: {len(chosen)} cases, {part}")
+            run.go_on(suite, part, chosen, len(chosen))
+
+
+def _status(runs: Sequence[Run]) -> int:
+    if not all(run.results for run in runs):
+        return 2
+    return 1 if any(run.different or run.failures for run in runs) else 0
 
 
 def _parse() -> argparse.Namespace:
@@ -86,25 +99,11 @@ def _interpreter(text: str) -> Path:
     return Path(text).absolute()
 
 
-def _run(
-    options: argparse.Namespace, name: str, suite: Path, chosen: Sequence[str], wanted: Mapping[str, Outcome]
-) -> Run:
-    folder = REPORTS / ("url" if options.url else name)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+def _prepare(options: argparse.Namespace, name: str, wanted: Mapping[str, Outcome]) -> Run:
+    """Raises ServerFailedError where the server is not installed."""
     label = name if options.url else f"{name} ({versions(SERVERS[name], options.python)})"
-    _say(f"{label}: {len(wanted)} cases")
-    with _running(options, name, folder / "server.log") as server:
-        progress = Progress(len(wanted), server.cpu_seconds)
-        suite_cpu = fuzzing.run(suite, server.url, name, chosen, folder, progress.begun)
-        progress.ended()
-        status = server.exit_status()
-    results = read_results(folder, name, progress.cpu_seconds)
-    run = Run(label, results, differences(wanted, results), progress.seconds, suite_cpu)
-    _tell(run)
-    if status is not None:
-        _say(f"the server ended by itself, with status {status}: {folder / 'server.log'}")
-    return run
+    folder = REPORTS / ("url" if options.url else name)
+    return Run(name, label, wanted, folder, partial(_running, options, name))
 
 
 @contextmanager
@@ -118,13 +117,18 @@ def _running(options: argparse.Namespace, name: str, log: Path) -> Iterator[Runn
 
 def _tell(run: Run) -> None:
     """The closing line has the form of pytest's, for whoever looks for those in a log."""
+    for failure in run.failures:
+        _say(f"error: {run.label}: {failure}")
+    if not run.results:
+        return
     print(f"\n{run.label}\n\n{group_table(run.results)}\n")
     print(f"the suite itself took {run.suite_cpu_seconds:.1f} s of CPU time, which no server can save\n")
-    notable = case_list(run.results, run.different)
+    different = run.different
+    notable = case_list(run.results, different)
     if notable:
         print(f"not OK in both verdicts, or not as expected:\n\n{notable}\n")
-    failed = f"{len(run.different)} failed, " if run.different else ""
-    passed = sum(result.case not in run.different for result in run.results)
+    failed = f"{len(different)} failed, " if different else ""
+    passed = sum(result.case not in different for result in run.results)
     print(f"==== Autobahn: {failed}{passed} passed in {run.seconds:.2f}s ====", flush=True)
 
 

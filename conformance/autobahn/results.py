@@ -15,6 +15,7 @@ NON_STRICT = "NON-STRICT"
 INFORMATIONAL = "INFORMATIONAL"
 FAILED = "FAILED"
 UNIMPLEMENTED = "UNIMPLEMENTED"
+COMPRESSION = ("12", "13")
 BEHAVIORS = (OK, NON_STRICT, INFORMATIONAL, FAILED, UNIMPLEMENTED)
 
 _EVENTS_LENGTH = 200
@@ -107,6 +108,15 @@ def select(cases: Iterable[str], patterns: Sequence[str]) -> list[str]:
         if not any(fnmatchcase(case, pattern) for case in known):
             raise ValueError(f"no case is called {pattern}")
     return [case for case in known if any(fnmatchcase(case, pattern) for pattern in patterns)]
+
+
+def parts(cases: Iterable[str]) -> dict[str, list[str]]:
+    """The cases in parts of some half a minute, by name: the compression's second numbers, and all others together."""
+    divided: dict[str, list[str]] = {}
+    for case in cases:
+        name = case.rpartition(".")[0] if group(case) in COMPRESSION else "rules"
+        divided.setdefault(name, []).append(case)
+    return divided
 
 
 def differences(expected: Mapping[str, Outcome], results: Iterable[Result]) -> dict[str, str]:

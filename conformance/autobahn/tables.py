@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from .results import BEHAVIORS, UNIMPLEMENTED, Result, group
+from .results import BEHAVIORS, COMPRESSION, UNIMPLEMENTED, Result, group
 
 GROUPS = {
     "1": "framing",
@@ -17,7 +17,6 @@ GROUPS = {
     "12": "compression, payloads",
     "13": "compression, parameters",
 }
-COMPRESSION = ("12", "13")
 
 
 def group_table(results: Sequence[Result]) -> str:
