@@ -8,6 +8,7 @@ The status is 0 when every case ended as expected.json says, 1 when any did not,
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ REPORTS = environment.TARGET / "autobahn-reports"
 
 def main() -> int:
     options = _parse()
+    # So that a command that is ended leaves no server behind.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         wanted = _wanted(options)
         suite = environment.prepare(_say)
