@@ -136,6 +136,13 @@ struct Decompression {
     chunk: [u8; CHUNK],
 }
 
+/// What came of some bytes: how many were taken, and how many written; also where the next ones are no DEFLATE.
+struct Step {
+    taken: usize,
+    written: usize,
+    failed: bool,
+}
+
 impl Decompression {
     /// The window of zlib-rs is always the largest: what the client agreed to only bounds what is kept.
     fn new(history: &History) -> Self {
@@ -161,26 +168,29 @@ impl Decompression {
             if self.ended && !part.is_empty() {
                 self.restart(history);
             }
-            let (taken, written) = self.step(part, InflateFlush::SyncFlush)?;
-            if taken == 0 && written == 0 && !part.is_empty() {
-                return Err(ProtocolError::Deflate);
-            }
-            part = &part[taken..];
-            let bytes = &self.chunk[..written];
+            let step = self.step(part, InflateFlush::SyncFlush);
+            let bytes = &self.chunk[..step.written];
             history.remember(bytes);
             sink.take(bytes)?;
-            if part.is_empty() && (written < CHUNK || self.ended) {
+            if step.failed || step.taken + step.written == 0 && !part.is_empty() {
+                return Err(ProtocolError::Deflate);
+            }
+            part = &part[step.taken..];
+            if part.is_empty() && (step.written < CHUNK || self.ended) {
                 return Ok(());
             }
         }
     }
 
-    /// Bytes taken and written.
-    fn step(&mut self, part: &[u8], flush: InflateFlush) -> Result<(usize, usize), ProtocolError> {
+    fn step(&mut self, part: &[u8], flush: InflateFlush) -> Step {
         let (taken, written) = (self.stream.total_in(), self.stream.total_out());
-        let status = self.stream.decompress(part, &mut self.chunk, flush).map_err(|_| ProtocolError::Deflate)?;
-        self.ended = status == Status::StreamEnd;
-        Ok(((self.stream.total_in() - taken) as usize, (self.stream.total_out() - written) as usize))
+        let status = self.stream.decompress(part, &mut self.chunk, flush);
+        self.ended = status == Ok(Status::StreamEnd);
+        Step {
+            taken: (self.stream.total_in() - taken) as usize,
+            written: (self.stream.total_out() - written) as usize,
+            failed: status.is_err(),
+        }
     }
 
     /// Adds what the client left out, and looks whether that ended a block: then nothing behind it is read.
@@ -194,7 +204,8 @@ impl Decompression {
         if self.ended {
             return Ok(());
         }
-        let is_whole = self.step(&tail, InflateFlush::Block)? == (BEHIND, 0) && !self.ended;
+        let step = self.step(&tail, InflateFlush::Block);
+        let is_whole = step.taken == BEHIND && step.written == 0 && !step.failed && !self.ended;
         if is_whole { Ok(()) } else { Err(ProtocolError::Deflate) }
     }
 }

@@ -96,10 +96,11 @@ pub(super) struct Inflating<'a> {
 
 impl Sink for Inflating<'_> {
     fn take(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
-        if self.assembly.len(self.kind) + bytes.len() as u64 > self.max_message {
-            return Err(ProtocolError::MessageTooBig);
-        }
-        self.assembly.push(self.kind, bytes, 0)
+        // What still fits is judged as well, so that it does not matter in which parts it comes.
+        let room = self.max_message - self.assembly.len(self.kind);
+        let fits = &bytes[..(bytes.len() as u64).min(room) as usize];
+        self.assembly.push(self.kind, fits, 0)?;
+        if fits.len() < bytes.len() { Err(ProtocolError::MessageTooBig) } else { Ok(()) }
     }
 }
 

@@ -53,7 +53,7 @@ fn text(length: usize, seed: u64) -> String {
         state ^= state >> 7;
         state ^= state << 17;
         text += ["{\"name\": ", "\"value\", ", "é漢", "0123456789", "}, ", "null"][state as usize % 6];
-        if state % 11 == 0 {
+        if state.is_multiple_of(11) {
             text += &state.to_string();
         }
     }

@@ -49,6 +49,10 @@ impl Inflater {
         if !self.takeover {
             self.history.clear();
         }
+        // No compressor should write nothing, not even for nothing; some do.
+        if payload.is_empty() {
+            return Some(Vec::new());
+        }
         let start = self.history.len();
         let bytes = [payload, &[0, 0, 0xff, 0xff]].concat();
         let mut bits = Bits { bytes: &bytes, at: 0 };

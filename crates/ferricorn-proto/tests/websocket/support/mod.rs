@@ -4,6 +4,7 @@
 
 pub mod frames;
 pub mod inflate;
+pub mod model;
 
 use std::io::IoSlice;
 use std::rc::Rc;
@@ -35,6 +36,7 @@ pub enum Seen {
     Text(String),
     Binary(Vec<u8>),
     Failed(ProtocolError),
+    /// The session is over, and so the application is told.
     Closed(u16, String),
 }
 
@@ -51,6 +53,8 @@ pub struct Driver {
     pub instant: Instant,
     /// Whether the application always waits for the next message; else what is queued is taken when it asks.
     pub receiving: bool,
+    /// Whether what is to be written is written at once.
+    pub writing: bool,
     pub seen: Vec<Seen>,
     /// Bytes that the session has not consumed.
     pub inbox: Vec<u8>,
@@ -72,6 +76,7 @@ impl Driver {
             transmit: Transmit::new(),
             instant,
             receiving: true,
+            writing: true,
             seen: Vec::new(),
             inbox: Vec::new(),
             output: Vec::new(),
@@ -94,8 +99,8 @@ impl Driver {
                 while let Some(seen) = self.session.take_message(seen) {
                     self.seen.push(seen);
                 }
-                self.session.want_message(true);
             }
+            self.session.want_message(self.receiving);
             let (before, was_over) = (self.inbox.len(), self.session.is_over());
             let step = self.session.handle_input(&mut self.inbox, &mut self.transmit, self.instant);
             let consumed = step.consumed;
@@ -115,13 +120,21 @@ impl Driver {
         if self.receiving {
             self.see_close();
         }
-        write(&mut self.transmit, &mut self.output);
+        self.write();
+    }
+
+    fn write(&mut self) {
+        if self.writing {
+            write(&mut self.transmit, &mut self.output);
+        }
     }
 
     fn see_close(&mut self) {
-        let closed = self.session.closed().map(|(code, reason)| Seen::Closed(code, reason.to_owned()));
-        if closed.is_some() && self.seen.last() != closed.as_ref() {
-            self.seen.extend(closed);
+        let closed = self.session.closed().filter(|_| self.session.is_over());
+        if let Some((code, reason)) = closed
+            && !matches!(self.seen.last(), Some(Seen::Closed(..)))
+        {
+            self.seen.push(Seen::Closed(code, reason.to_owned()));
         }
     }
 
@@ -141,19 +154,19 @@ impl Driver {
 
     pub fn send_text(&mut self, text: &str) -> Result<(), asgi::SendError> {
         let result = self.session.send(Message::<Vec<u8>, String>::Text(text.to_owned()), &mut self.transmit);
-        write(&mut self.transmit, &mut self.output);
+        self.write();
         result
     }
 
     pub fn send_binary(&mut self, bytes: &[u8]) -> Result<(), asgi::SendError> {
         let result = self.session.send(Message::<Vec<u8>, String>::Binary(bytes.to_vec()), &mut self.transmit);
-        write(&mut self.transmit, &mut self.output);
+        self.write();
         result
     }
 
     pub fn close(&mut self, code: u16, reason: &str) -> Result<(), asgi::SendError> {
         let result = self.session.close(code, reason, &mut self.transmit, self.instant);
-        write(&mut self.transmit, &mut self.output);
+        self.write();
         result
     }
 
