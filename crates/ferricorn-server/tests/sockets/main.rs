@@ -13,3 +13,5 @@ mod files;
 mod listeners;
 mod reports;
 mod support;
+mod websocket_steps;
+mod websockets;

@@ -171,7 +171,7 @@ impl Client {
         Ok(String::from_utf8(line).unwrap())
     }
 
-    fn take(&mut self, count: usize) -> io::Result<Vec<u8>> {
+    pub(crate) fn take(&mut self, count: usize) -> io::Result<Vec<u8>> {
         while self.unread.len() < count {
             self.need()?;
         }

@@ -6,13 +6,18 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::{Rc, Weak};
+use std::task::Poll as Progress;
 use std::time::Instant;
 
-use asgi::{Address, Application, ExchangeId, Outcome, ResponseStart, ScopeRef, SendError, SendEvent, Wake};
+use asgi::{
+    Address, Application, ExchangeId, Headers, Outcome, ReceiveEvent, ResponseStart, ScopeRef, SendError, SendEvent,
+    Wake,
+};
 use ferricorn_server::{Access, Config, Host, Listener, Problem, Sent, TICK, Take, Worker};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
+use super::websocket::{Socket, handshake};
 use super::{Client, DEADLINE};
 
 /// Bytes of one part of `/flood`.
@@ -42,6 +47,10 @@ impl Drop for Counted {
     }
 }
 
+/// What it keeps beside a connection: one more of those that are counted.
+#[derive(Default)]
+pub(crate) struct Kept(#[expect(dead_code, reason = "it only counts")] Option<Rc<()>>);
+
 /// Its paths: `/hello` answers at once, `/hold` when `release` says so, `/fail` fails before anything, `/fail/late` after
 /// a part; `/flood/N` sends N parts as fast as it may.
 #[derive(Default)]
@@ -53,6 +62,7 @@ pub(crate) struct Paths {
     alive: Rc<Cell<usize>>,
     most_alive: Cell<usize>,
     wakes: RefCell<Vec<Wake>>,
+    kept: Rc<()>,
 }
 
 impl Paths {
@@ -64,11 +74,14 @@ impl Paths {
         self.worker().start(exchange, &ResponseStart { status: 200, ..ResponseStart::default() })
     }
 
-    fn body(&self, exchange: ExchangeId, bytes: Vec<u8>, more_body: bool) -> Result<Sent, SendError> {
+    fn counted(&self, bytes: Vec<u8>) -> Counted {
         self.alive.set(self.alive.get() + bytes.len());
         self.most_alive.set(self.most_alive.get().max(self.alive.get()));
-        let body = Counted { bytes, alive: Rc::clone(&self.alive) };
-        self.worker().send(exchange, SendEvent::ResponseBody { body, more_body })
+        Counted { bytes, alive: Rc::clone(&self.alive) }
+    }
+
+    fn body(&self, exchange: ExchangeId, bytes: Vec<u8>, more_body: bool) -> Result<Sent, SendError> {
+        self.worker().send(exchange, SendEvent::ResponseBody { body: self.counted(bytes), more_body })
     }
 
     fn hello(&self, exchange: ExchangeId) {
@@ -97,11 +110,12 @@ impl Paths {
 }
 
 impl Application for Paths {
-    type ConnectionMemory = ();
+    type ConnectionMemory = Kept;
     type Body = Counted;
     type Text = Counted;
 
-    fn call(&self, scope: &ScopeRef<'_>, exchange: ExchangeId, (): &mut ()) {
+    fn call(&self, scope: &ScopeRef<'_>, exchange: ExchangeId, memory: &mut Kept) {
+        *memory = Kept(Some(Rc::clone(&self.kept)));
         match scope.path.split_at(1).1 {
             "hello" => self.hello(exchange),
             "hold" => self.held.borrow_mut().push(exchange),
@@ -229,6 +243,47 @@ impl Direct {
 
     pub(crate) fn held(&self) -> Vec<ExchangeId> {
         self.worker.application().held.borrow().clone()
+    }
+
+    /// A WebSocket that was asked for at `/hold`, and its exchange, which the test answers itself.
+    pub(crate) fn ask(&self, lines: &str) -> (Client, ExchangeId) {
+        let mut client = self.connect();
+        client.send(handshake("/hold", lines));
+        let before = self.held().len();
+        self.run_until(None, |direct| direct.held().len() > before);
+        (client, self.held()[before])
+    }
+
+    /// The same, accepted.
+    pub(crate) fn open(&self) -> (Socket, ExchangeId) {
+        let (client, exchange) = self.ask("");
+        let accept = SendEvent::WebSocketAccept { subprotocol: None, headers: Headers::new() };
+        assert_eq!(self.worker.send(exchange, accept).unwrap(), Sent::Open);
+        assert_eq!(self.event(exchange), ReceiveEvent::WebSocketConnect);
+        self.serve(&client);
+        (Socket::opened(client).0, exchange)
+    }
+
+    /// The next event of the exchange, waited for.
+    pub(crate) fn event(&self, exchange: ExchangeId) -> ReceiveEvent {
+        let mut event = None;
+        self.run_until(None, |direct| {
+            if let Progress::Ready(ready) = direct.worker.receive(exchange, Owned) {
+                event = Some(ready);
+            }
+            event.is_some()
+        });
+        event.unwrap()
+    }
+
+    /// Bytes as this application holds them.
+    pub(crate) fn counted(&self, bytes: impl Into<Vec<u8>>) -> Counted {
+        self.worker.application().counted(bytes.into())
+    }
+
+    /// How many connections have something of the application's beside them.
+    pub(crate) fn kept(&self) -> usize {
+        Rc::strong_count(&self.worker.application().kept) - 1
     }
 
     /// Whether a flood waits for room.

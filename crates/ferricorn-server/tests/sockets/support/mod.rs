@@ -6,13 +6,14 @@ mod process;
 mod scratch;
 mod server;
 mod signals;
+pub(crate) mod websocket;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
 pub(crate) use client::{Client, Response};
-pub(crate) use direct::{Direct, FLOOD_PART, Owned};
+pub(crate) use direct::{Counted, Direct, FLOOD_PART, Owned};
 pub(crate) use process::Example;
 pub(crate) use scratch::Scratch;
 pub(crate) use server::Server;

@@ -48,6 +48,11 @@ impl<T> Journal<T> {
     pub(crate) fn next(&self) -> T {
         self.0.recv_timeout(DEADLINE).expect("the application notes something")
     }
+
+    /// What has been noted and not looked at.
+    pub(crate) fn poll(&self) -> impl Iterator<Item = T> {
+        self.0.try_iter()
+    }
 }
 
 /// Polls the future once, which has to leave it waiting.
