@@ -125,27 +125,34 @@ impl<'a> Scanner<'a> {
         while self.eat(b';') {
             let name = self.token()?;
             let value = if self.eat(b'=') { Some(self.value()?) } else { None };
-            offer = offer.and_then(|mut offer| offer.take(name, value).map(|()| offer));
+            offer = offer.and_then(|mut offer| offer.take(name, value.as_deref()).map(|()| offer));
         }
         (self.eat(b',') || self.is_at_end()).then(|| offer.map(|offer| offer.agreed()))
     }
 
-    /// A token, or a quoted one: what is quoted has to be a token as well (RFC 6455 section 9.1), so that nothing in it can
-    /// be escaped that needs to be.
-    fn value(&mut self) -> Option<&'a [u8]> {
+    /// A token, or a quoted string that is one once it is not quoted any more (RFC 6455 section 9.1).
+    fn value(&mut self) -> Option<Vec<u8>> {
         if !self.eat(b'"') {
-            return self.token();
+            return self.token().map(<[u8]>::to_vec);
         }
-        let value = self.token_here()?;
-        self.eat(b'"').then_some(value)
+        let mut value = Vec::new();
+        loop {
+            match self.0 {
+                [b'"', rest @ ..] => {
+                    self.0 = rest;
+                    return semantics::is_token(&value).then_some(value);
+                }
+                [b'\\', byte, rest @ ..] | [byte, rest @ ..] => {
+                    value.push(*byte);
+                    self.0 = rest;
+                }
+                [] => return None,
+            }
+        }
     }
 
     fn token(&mut self) -> Option<&'a [u8]> {
         self.skip_space();
-        self.token_here()
-    }
-
-    fn token_here(&mut self) -> Option<&'a [u8]> {
         let (token, rest) = self.0.split_at(semantics::token_length(self.0));
         self.0 = rest;
         (!token.is_empty()).then_some(token)

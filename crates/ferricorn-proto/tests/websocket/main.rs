@@ -3,4 +3,5 @@
 
 mod deflate;
 mod frames;
+mod handshake;
 mod support;
