@@ -1,5 +1,6 @@
 //! The examples, as people run them.
 
+use crate::support::websocket::{Frame, Socket, handshake};
 use crate::support::{Example, pattern};
 
 #[test]
@@ -28,4 +29,20 @@ fn the_echo_example_serves() {
     let sending = client.send_beside(request);
     assert!(client.response().body == body);
     sending.join().unwrap().unwrap();
+}
+
+#[test]
+fn the_websocket_example_serves() {
+    let example = Example::run("websocket");
+    let mut client = example.connect();
+    client.send(handshake("/", ""));
+    let (mut socket, _) = Socket::opened(client);
+    let body = pattern(1 << 20);
+    socket.text("w\u{f6}rter");
+    socket.binary(&body);
+    assert_eq!(socket.frame().unwrap(), Frame::text("w\u{f6}rter"));
+    assert!(socket.next_binary() == body);
+    socket.close(1000, "");
+    assert_eq!(socket.next_close(), Some((1000, String::new())));
+    assert_eq!(socket.client.rest().unwrap(), b"");
 }
