@@ -215,12 +215,13 @@ impl Session {
     }
 
     fn keep_alive<B: AsRef<[u8]>>(&mut self, transmit: &mut Transmit<B>, now: Instant) -> Option<TimeoutKind> {
-        let is_full = !self.wants_input();
+        let is_held_up = !self.wants_input() || !transmit.is_empty();
         match self.keepalive.due(&self.limits, transmit.is_empty(), now) {
             Due::Nothing => {}
             Due::Ping(payload) => transmit.append(|buffer| frame::write_control(buffer, Opcode::Ping, &payload)),
-            // The pong may wait behind messages that the application does not receive: nobody could read it.
-            Due::Late if is_full => self.keepalive.wait_again(now),
+            // The pong may wait behind messages that the application does not receive, or the client behind bytes that it
+            // has not taken: whether it takes any is for who writes them to see.
+            Due::Late if is_held_up => self.keepalive.wait_again(now),
             Due::Late => {
                 self.send_close(Some(INTERNAL_ERROR), PONG_MISSING, transmit);
                 self.set_closed(INTERNAL_ERROR, PONG_MISSING);

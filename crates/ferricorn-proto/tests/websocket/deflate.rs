@@ -10,13 +10,13 @@ use crate::support::{Driver, Seen};
 const OFFER: &str = "permessage-deflate; client_max_window_bits";
 
 /// A client's compressor.
-struct Client {
+pub struct Client {
     stream: Deflate,
     takeover: bool,
 }
 
 impl Client {
-    fn new(level: i32, window_bits: u8, takeover: bool) -> Self {
+    pub fn new(level: i32, window_bits: u8, takeover: bool) -> Self {
         let config = DeflateConfig { level, window_bits: -i32::from(window_bits.max(9)), ..DeflateConfig::default() };
         Self { stream: Deflate::new_with_config(config), takeover }
     }
@@ -29,7 +29,7 @@ impl Client {
         output
     }
 
-    fn message(&mut self, message: &[u8]) -> Vec<u8> {
+    pub fn message(&mut self, message: &[u8]) -> Vec<u8> {
         // zlib writes nothing for nothing; section 7.2.3.6 says what stands for it.
         if message.is_empty() {
             return vec![0];
@@ -107,7 +107,7 @@ fn round_trips(server_window: Option<u8>, client_window: Option<u8>, server_take
     let mut inflater = Inflater::new(server_window.unwrap_or(13).min(13), server_takeover);
     for level in [1, 6] {
         let mut client = Client::new(level, client_bits, client_takeover);
-        for (seed, length) in [130, 1, 5_000, 300, 0, 40_000, 300, 3_000].into_iter().enumerate() {
+        for (seed, length) in [130, 1, 2_000, 300, 0, 9_000, 255, 1_000].into_iter().enumerate() {
             let text = text(length, seed as u64);
             driver.feed_frames(&[ClientFrame::text(client.message(text.as_bytes())).compressed()]);
             assert_eq!(driver.seen.pop(), Some(Seen::Text(text.clone())), "{offer}");
