@@ -125,7 +125,7 @@ fn ws_26_too_big_is_said_at_the_head_of_the_frame() {
     ];
     for frames in over {
         let mut driver = Driver::new(limits.clone());
-        driver.feed_frames(&[fits.clone()]);
+        driver.feed(&fits.bytes());
         driver.feed_frames(&[ClientFrame::binary(vec![0; 1000]).begun(), ClientFrame::continuation("")]);
         driver.feed(&frames.concat());
         assert_eq!(driver.seen[2], Seen::Failed(ProtocolError::MessageTooBig), "{frames:?}");
