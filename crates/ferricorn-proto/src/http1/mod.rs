@@ -212,6 +212,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
     /// is gone (row 35 of the requirements); body bytes that were received before can still be handed in and asked for.
     /// A WebSocket has no half-open state: its peer is gone as well.
     pub fn handle_end_of_input(&mut self) {
+        let was_open = self.session().is_some_and(|session| session.closed().is_none());
         self.lose_websocket();
         self.end_of_input = true;
         self.deadline = None;
@@ -219,7 +220,11 @@ impl<B: AsRef<[u8]>> Connection<B> {
             return;
         }
         self.fate = Fate::Flush;
-        if !self.exchange.is_open() || self.exchange.state() == State::Upgraded {
+        if was_open {
+            // What waits is for nobody.
+            self.close_idle();
+            self.fate = Fate::Close;
+        } else if !self.exchange.is_open() || self.exchange.state() == State::Upgraded {
             self.expected = Expected::Ignored;
         } else if !self.exchange.is_unanswered() {
             self.fate = Fate::Abort;

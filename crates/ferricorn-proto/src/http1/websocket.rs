@@ -7,7 +7,6 @@ use super::output::{Response, server_fields};
 use super::{Connection, Expected, HeadReader, Input, Now, Step, encode};
 use crate::error::{RequestError, TimeoutKind};
 use crate::exchange::{Exchange, State};
-use crate::limits::Limits;
 use crate::transmit::Content;
 use crate::websocket::{Handshake, Session, WebSocket};
 
@@ -50,6 +49,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
         now: &Now<'_>,
     ) -> Result<(), SendError> {
         let event = "websocket.accept";
+        self.check_not_closed()?;
         self.exchange.check_connecting(event)?;
         let Some(websocket) = &mut self.websocket else { return Err(self.exchange.refuse(event)) };
         let Some(handshake) = websocket.handshake() else { return Err(self.exchange.refuse(event)) };
@@ -97,6 +97,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
     /// Where it may not come now, the code or reason cannot be sent, or the WebSocket is closed; nothing has changed then.
     pub fn websocket_close(&mut self, code: u16, reason: &str, now: &Now<'_>) -> Result<(), SendError> {
         let event = "websocket.close";
+        self.check_not_closed()?;
         if self.exchange.state() != State::Upgraded {
             self.exchange.check_connecting(event)?;
             self.exchange.answered(403);
@@ -116,6 +117,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn websocket_response_start(&mut self, start: &ResponseStart) -> Result<(), SendError> {
+        self.check_not_closed()?;
         self.begin("websocket.http.response.start", start)
     }
 
@@ -129,7 +131,13 @@ impl<B: AsRef<[u8]>> Connection<B> {
         more_body: bool,
         now: &Now<'_>,
     ) -> Result<(), SendError> {
+        self.check_not_closed()?;
         self.part("websocket.http.response.body", content, more_body, now)
+    }
+
+    /// Whatever is sent on a WebSocket that is closed finds nobody (WS-19, WS-23).
+    fn check_not_closed(&self) -> Result<(), SendError> {
+        if self.websocket_is_closed() { Err(SendError::Disconnected) } else { Ok(()) }
     }
 
     /// The request is a handshake, if there are WebSockets at all.
@@ -166,9 +174,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
 
     pub(super) fn wants_frames(&self) -> bool {
         // Once it is over, what still comes is read away until the end of input.
-        self.session().is_none_or(|session| {
-            session.is_over() || session.wants_input() && self.transmit.len() <= Limits::PIPELINE
-        })
+        self.session().is_none_or(|session| session.is_over() || session.wants_input())
     }
 
     pub(super) fn session(&self) -> Option<&Session> {
@@ -207,7 +213,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
     /// Closes the session, if there is one and it is open.
     pub(super) fn close_websocket(&mut self, code: u16, now: &Now<'_>) {
         if let Some(session) = self.websocket.as_mut().and_then(|websocket| websocket.session_mut())
-            && session.close(code, "", &mut self.transmit, now.instant).is_ok()
+            && session.shut_down(code, "", &mut self.transmit, now.instant).is_ok()
         {
             self.note_waiting(now);
         }

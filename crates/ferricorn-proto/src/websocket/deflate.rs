@@ -4,16 +4,11 @@
 //! Measured on JSON of 64 KiB and 1 KiB, in microseconds a message and compressed to: level 1 121 (27 %) and 1.4 (28 %),
 //! level 2 190 (20 %) and 5.5 (22 %), level 6 343 (16 %) and 8.6 (20 %); decompressed in 50 and 0.7.
 
-use zlib_rs::{Deflate as Compressor, DeflateConfig, DeflateFlush, Inflate as Decompressor, InflateFlush, Status};
+use zlib_rs::{Inflate as Decompressor, InflateFlush, Status};
 
 use super::ProtocolError;
+use super::compressor::Compressor;
 use super::extension::{Deflate, MAX_WINDOW};
-
-/// Fast first: the next level takes half as long again at 64 KiB and four times as long at 1 KiB, for a tenth of the bytes.
-const LEVEL: i32 = 1;
-
-/// What the compressor collects before it writes, as zlib's memLevel: 8 KiB.
-const MEMORY_LEVEL: i32 = 5;
 
 /// Shorter messages are sent as they are: what they would save is less than what compressing costs both sides.
 const WORTH_IT: usize = 128;
@@ -48,15 +43,15 @@ impl Compression {
             return false;
         }
         let window = self.agreed.server_window;
-        let stream = self.compressor.get_or_insert_with(|| Box::new(compressor(window)));
+        let compressor = self.compressor.get_or_insert_with(|| Box::new(Compressor::new(window)));
         let start = output.len();
-        let is_shorter = deflate(stream, message, output) && output.len() - start < message.len();
+        let is_shorter = compressor.compress(message, output);
         if !is_shorter {
             output.truncate(start);
         }
         // The client does not see what is sent as it is: nothing may refer to it.
         if forgets || !is_shorter {
-            stream.reset();
+            compressor.forget();
         }
         is_shorter
     }
@@ -93,38 +88,6 @@ impl Compression {
 /// Where decompressed bytes go; it says when they are too many.
 pub(super) trait Sink {
     fn take(&mut self, bytes: &[u8]) -> Result<(), ProtocolError>;
-}
-
-/// Raw DEFLATE with a window of so many bits. zlib has none of 8: its distances in one of 9 are 250 bytes at most (it keeps
-/// 262 of the 512 for what it looks ahead), so that a window of 8 can follow it.
-fn compressor(window: u8) -> Compressor {
-    let window_bits = -i32::from(window.max(9));
-    let config = DeflateConfig { level: LEVEL, window_bits, mem_level: MEMORY_LEVEL, ..DeflateConfig::default() };
-    Compressor::new_with_config(config)
-}
-
-/// Appends the message without the tail; false where that failed.
-fn deflate(stream: &mut Compressor, message: &[u8], output: &mut Vec<u8>) -> bool {
-    let mut rest = message;
-    let mut end = output.len();
-    loop {
-        // Incompressible bytes take 9 bits of the fixed code at most.
-        output.resize(end + rest.len() + rest.len() / 8 + 64, 0);
-        let (taken, written) = (stream.total_in(), stream.total_out());
-        if stream.compress(rest, &mut output[end..], DeflateFlush::SyncFlush).is_err() {
-            return false;
-        }
-        rest = &rest[(stream.total_in() - taken) as usize..];
-        end += (stream.total_out() - written) as usize;
-        // It is flushed when there is room left.
-        if end < output.len() {
-            break;
-        }
-    }
-    output.truncate(end);
-    let is_flushed = rest.is_empty() && output.ends_with(&TAIL);
-    output.truncate(end - TAIL.len());
-    is_flushed
 }
 
 struct Decompression {

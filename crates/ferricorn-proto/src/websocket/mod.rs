@@ -6,6 +6,7 @@
 //! - `frame`: heads, masks and close codes; `message`: text and binary assembled from parts; `queue`: messages that nobody
 //!   waits for yet; `keepalive`: pings and what they measure; `extension` and `deflate`: permessage-deflate, agreed and done.
 
+mod compressor;
 mod deflate;
 mod error;
 mod extension;

@@ -45,6 +45,9 @@ pub struct Session {
     compression: Option<Box<Compression>>,
     queue: Option<Box<Queue>>,
     keepalive: Keepalive,
+    /// The payload of the last ping that is still to be answered: a client that reads nothing must not fill the memory with
+    /// pongs, and only the last of several pings needs one (section 5.5.3).
+    owed: Option<(Instant, Vec<u8>)>,
     /// Until when the client has to answer the close frame.
     close_deadline: Option<Instant>,
     closed: Option<Box<Closed>>,
@@ -114,6 +117,7 @@ impl Session {
             compression: deflate.map(|agreed| Box::new(Compression::new(agreed))),
             queue: None,
             keepalive,
+            owed: None,
             close_deadline: None,
             closed: None,
         }
@@ -205,13 +209,29 @@ impl Session {
     /// Looks whether a deadline has passed, and sends the pings that are due. Some: what the session ended by.
     pub fn handle_timeout<B: AsRef<[u8]>>(&mut self, transmit: &mut Transmit<B>, now: Instant) -> Option<TimeoutKind> {
         match self.fate {
-            Fate::Open => self.keep_alive(transmit, now),
+            Fate::Open => {
+                self.pay_pong(transmit);
+                self.keep_alive(transmit, now)
+            }
             Fate::Closing if self.close_deadline.is_some_and(|at| at <= now) => {
                 self.end();
                 Some(TimeoutKind::Close)
             }
             Fate::Closing | Fate::Over => None,
         }
+    }
+
+    /// Answers the ping whose pong had no room.
+    fn pay_pong<B: AsRef<[u8]>>(&mut self, transmit: &mut Transmit<B>) {
+        if transmit.len() <= crate::Limits::PIPELINE
+            && let Some((_, payload)) = self.owed.take()
+        {
+            transmit.append(|buffer| frame::write_control(buffer, Opcode::Pong, &payload));
+        }
+    }
+
+    fn owed_since(&self) -> Option<Instant> {
+        self.owed.as_ref().map(|(since, _)| *since)
     }
 
     fn keep_alive<B: AsRef<[u8]>>(&mut self, transmit: &mut Transmit<B>, now: Instant) -> Option<TimeoutKind> {
@@ -235,7 +255,7 @@ impl Session {
     /// When [`handle_timeout`](Self::handle_timeout) will have something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
         match self.fate {
-            Fate::Open => self.keepalive.next_timeout(&self.limits),
+            Fate::Open => self.keepalive.next_timeout(&self.limits).into_iter().chain(self.owed_since()).min(),
             Fate::Closing => self.close_deadline,
             Fate::Over => None,
         }
@@ -300,12 +320,28 @@ impl Session {
         sent
     }
 
-    /// Sends a close frame (WS-12) and forgets the messages that nobody has taken.
+    /// `websocket.close`: as [`shut_down`](Self::shut_down), and forgets the messages that nobody has taken.
     ///
     /// # Errors
     /// Where the code or the reason may not stand in a close frame (WS-13), and [`SendError::Disconnected`] after one of
     /// either side; nothing has changed then.
     pub fn close<B: AsRef<[u8]>>(
+        &mut self,
+        code: u16,
+        reason: &str,
+        transmit: &mut Transmit<B>,
+        now: Instant,
+    ) -> Result<(), SendError> {
+        self.shut_down(code, reason, transmit, now)?;
+        self.queue = None;
+        Ok(())
+    }
+
+    /// Sends a close frame (WS-12): the server's own will, and the application still gets what came before (WS-27).
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    pub fn shut_down<B: AsRef<[u8]>>(
         &mut self,
         code: u16,
         reason: &str,
@@ -325,7 +361,6 @@ impl Session {
         self.set_closed(code, reason);
         self.fate = Fate::Closing;
         self.close_deadline = Some(now + self.limits.close);
-        self.queue = None;
         self.forget_parts();
         Ok(())
     }
@@ -467,7 +502,11 @@ impl Session {
         match opcode {
             Opcode::Close => self.close_frame(payload, transmit)?,
             Opcode::Ping if self.fate == Fate::Open => {
-                transmit.append(|buffer| frame::write_control(buffer, Opcode::Pong, payload));
+                if transmit.len() <= crate::Limits::PIPELINE {
+                    transmit.append(|buffer| frame::write_control(buffer, Opcode::Pong, payload));
+                } else {
+                    self.owed = Some((now, payload.to_vec()));
+                }
             }
             Opcode::Pong => self.keepalive.handle_pong(payload, now),
             _ => {}
