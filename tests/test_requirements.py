@@ -1,4 +1,4 @@
-"""A law over the tests: each requirement of ASGI that concerns HTTP and lifespan has a test that is named after it.
+"""A law over the tests: each requirement of ASGI has a test that is named after it.
 
 The ids are those of the project's ASGI checklist, listed in support/requirement_ids.txt. A test for HTTP-21 is called
 `test_http_21_...`. Those that no test here can show stand below with the reason.
@@ -14,7 +14,6 @@ TESTS = Path(__file__).parent
 NAME = re.compile(r"test_([a-z]+)_(\d\d)_")
 
 HTTP_2 = "HTTP/2 and HTTP/3 only"
-WEBSOCKET = "WebSocket only"
 PERMISSION = "permits something that is not made use of here"
 
 UNTESTABLE = {
@@ -25,9 +24,6 @@ UNTESTABLE = {
     "HDR-15": HTTP_2,
     "HTTP-30": "about servers below spec_version 2.4; 2.5 is advertised, see SCP-04 and HTTP-28",
     "HTTP-33": HTTP_2,
-    "EXT-01": WEBSOCKET,
-    "EXT-02": WEBSOCKET,
-    "EXT-03": WEBSOCKET,
     "EXT-04": f"{HTTP_2}, and not advertised there, see EXT-05",
     "EXT-18": "TLS only",
     "EXT-19": f"{PERMISSION}: there are no extensions of our own, see EXT-20",

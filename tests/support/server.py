@@ -113,6 +113,11 @@ class RunningServer:
         self._thread.join(DEADLINE)
         assert not self._thread.is_alive(), "the server does not stop"
 
+    def ends_within(self, seconds: float) -> bool:
+        """Whether it has stopped, looked at for so long."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
     def stop(self) -> None:
         self.begin_stop()
         self.join()
