@@ -1,5 +1,5 @@
 //! Applications and peers of any kind against each other: an input is a sequence of what both do, over one connection and
-//! as many requests as come of it.
+//! as many requests as come of it. WebSockets are off: what belongs to one is refused here, whenever it comes.
 //!
 //! The laws: a command is refused exactly when the model refuses it, and a refused one changes nothing; what is written
 //! parses as responses whose framing matches what the application sent; a response that is not whole never looks it; a
@@ -16,13 +16,13 @@ use std::io::IoSlice;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use asgi::{Headers, Outcome, ResponseStart, SendError};
+use asgi::{Headers, Message, Outcome, ResponseStart, SendError};
 use ferricorn_proto::http1::{Closing, Connection, Finished, Input};
 use ferricorn_proto::{Content, Limits, Now, Piece};
 use libfuzzer_sys::fuzz_target;
 use support::client::{End, Response, read_responses};
 use support::model::{Asked, Model, Refusal};
-use support::{Action, DATE, take_output};
+use support::{Action, DATE, apply_websocket, take_output};
 
 fuzz_target!(|data: &[u8]| {
     let mut run = Run::new();
@@ -84,7 +84,7 @@ struct Run {
 impl Run {
     fn new() -> Self {
         let instant = Instant::now();
-        let limits = Limits { date: false, ..Limits::default() };
+        let limits = Limits { date: false, websocket: None, ..Limits::default() };
         Self {
             connection: Connection::new(Rc::new(limits), instant),
             instant,
@@ -176,6 +176,7 @@ impl Run {
                 self.body.extend_from_slice(data);
                 assert_eq!(end, self.connection.request_complete());
             }
+            Ok(Some(Input::Message(_) | Input::Violation(_))) => panic!("there is no WebSocket"),
             Err(error) => {
                 assert!(error.status() >= 400 && !self.refused);
                 self.refused = true;
@@ -384,7 +385,7 @@ enum Refused {
 }
 
 fn send(connection: &mut Connection<Vec<u8>>, action: &Action, now: &Now<'_>) -> Result<(), Refused> {
-    let result = match action {
+    let result = apply_websocket(connection, action, now).unwrap_or_else(|| match action {
         Action::Start(start) => connection.start(start),
         Action::Body { bytes, more } => connection.body(Content::Bytes(bytes.clone()), *more, now),
         Action::File { offset, count, more, .. } => {
@@ -399,7 +400,7 @@ fn send(connection: &mut Connection<Vec<u8>>, action: &Action, now: &Now<'_>) ->
             if disconnected { Err(SendError::Disconnected) } else { Ok(()) }
         }
         other => unreachable!("{other:?}"),
-    };
+    });
     result.map_err(|error| match error {
         SendError::Disconnected => Refused::Disconnected,
         SendError::OutOfOrder { .. } => Refused::Model(Refusal::OutOfOrder),
@@ -423,7 +424,18 @@ fn action(choice: u8, choices: &mut Choices<'_>) -> Action {
         }
         14 => Action::Trailers { headers: fields(kind), more },
         _ if kind & 7 == 0 => Action::Refuse(503),
+        _ if kind & 7 == 7 => websocket_action(kind >> 3, more),
         _ => Action::EarlyHint(vec![[&b"</a>"[..], b"a\rb"][usize::from(kind == 9)].to_vec(); usize::from(kind & 3)]),
+    }
+}
+
+fn websocket_action(kind: u8, more: bool) -> Action {
+    match kind % 5 {
+        0 => Action::Accept { subprotocol: None, headers: Headers::new() },
+        1 => Action::Send(Message::Text("a".to_owned())),
+        2 => Action::Close { code: 1000, reason: String::new() },
+        3 => Action::Deny(start(0, more)),
+        _ => Action::DenyBody { bytes: b"a".to_vec(), more },
     }
 }
 

@@ -7,14 +7,14 @@ mod support;
 use std::rc::Rc;
 use std::time::Instant;
 
-use asgi::{Headers, Outcome, ResponseStart, SendError};
+use asgi::{Headers, Message, Outcome, ResponseStart, SendError};
 use ferricorn_proto::http1::{Closing, Connection};
 use ferricorn_proto::{Content, Limits, Now};
 use proptest::prelude::*;
 use proptest::sample::select;
 use support::client::read_responses;
 use support::model::{Asked, Model, Refusal};
-use support::{Action, DATE, file_of, take_output};
+use support::{Action, DATE, apply_websocket, file_of, take_output};
 
 fn asked() -> impl Strategy<Value = Asked> {
     (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(to_head, http10, te_trailers)| Asked {
@@ -44,9 +44,21 @@ fn action() -> impl Strategy<Value = Action> {
         1 => bytes.prop_map(Action::Pathsend),
         2 => (headers(), any::<bool>()).prop_map(|(headers, more)| Action::Trailers { headers, more }),
         1 => links.prop_map(Action::EarlyHint),
+        1 => websocket_action(),
         1 => Just(Action::Refuse(503)),
         1 => Just(Action::Drain),
     ]
+}
+
+/// What belongs to a WebSocket, and never may come here.
+fn websocket_action() -> impl Strategy<Value = Action> {
+    select(vec![
+        Action::Accept { subprotocol: None, headers: Headers::new() },
+        Action::Send(Message::Text(String::new())),
+        Action::Close { code: 1000, reason: String::new() },
+        Action::Deny(ResponseStart { status: 401, ..ResponseStart::default() }),
+        Action::DenyBody { bytes: Vec::new(), more: false },
+    ])
 }
 
 fn start() -> impl Strategy<Value = ResponseStart> {
@@ -74,7 +86,7 @@ fn headers() -> impl Strategy<Value = Headers> {
 }
 
 fn apply(connection: &mut Connection<Vec<u8>>, action: &Action, now: &Now<'_>) -> Result<(), Refusal> {
-    let result = match action.clone() {
+    let result = apply_websocket(connection, action, now).unwrap_or_else(|| match action.clone() {
         Action::Start(start) => connection.start(&start),
         Action::Body { bytes, more } => connection.body(Content::Bytes(bytes), more, now),
         Action::File { bytes, offset, count, more } => {
@@ -92,7 +104,7 @@ fn apply(connection: &mut Connection<Vec<u8>>, action: &Action, now: &Now<'_>) -
             Ok(())
         }
         other => unreachable!("{other:?}"),
-    };
+    });
     result.map_err(|error| match error {
         SendError::OutOfOrder { .. } => Refusal::OutOfOrder,
         SendError::Status(_) => Refusal::Status,

@@ -159,7 +159,8 @@ impl Driver {
         // Bytes of a body that came before the end of input can be handed in after it.
         let has_body = self.connection.websocket().is_none();
         let wanted = self.connection.wants_input() || self.connection.disconnected() && has_body;
-        if self.inbox.is_empty() || !wanted {
+        // Who was given a message has the next turn.
+        if self.inbox.is_empty() || !wanted || self.message.is_some() {
             return false;
         }
         let mut inbox = std::mem::take(&mut self.inbox);
@@ -218,7 +219,7 @@ impl Driver {
                 Action::ReceiveEvent if self.receive_event().is_none() => break,
                 Action::Echo => match self.receive_event() {
                     None => break,
-                    Some(ReceiveEvent::WebSocketDisconnect { .. }) => {}
+                    Some(ReceiveEvent::WebSocketDisconnect { .. } | ReceiveEvent::Disconnect) => {}
                     Some(event) => {
                         self.echo(event);
                         acted = true;
@@ -260,10 +261,11 @@ impl Driver {
         true
     }
 
-    /// The next event of a WebSocket, as a server finds it: what has been read ahead, else what is still to come.
+    /// The next event of a WebSocket, as a server finds it: what has been read ahead, else what is still to come. A plain
+    /// request has none.
     fn receive_event(&mut self) -> Option<ReceiveEvent> {
         let ended = !self.connection.exchange_is_open();
-        let socket = self.connection.websocket().expect("a WebSocket");
+        let Some(socket) = self.connection.websocket() else { return Some(ReceiveEvent::Disconnect) };
         let event = match self.message.take() {
             Some(message) => Some(ReceiveEvent::WebSocketReceive(message)),
             None => socket.receive(ended, owned),
@@ -289,6 +291,12 @@ impl Driver {
     fn apply(&mut self, action: Action) {
         let now = self.now();
         let connection = &mut self.connection;
+        if let Some(result) = apply_websocket(connection, &action, &now) {
+            if let Err(error) = result {
+                self.refused_command(command_of(&action), &error);
+            }
+            return;
+        }
         let (command, result) = match action {
             Action::Start(start) => ("start", connection.start(&start)),
             Action::Body { bytes, more } => ("body", connection.body(Content::Bytes(bytes), more, &now)),
@@ -298,19 +306,10 @@ impl Driver {
             Action::Pathsend(bytes) => ("pathsend", connection.pathsend(file_of(&bytes), bytes.len() as u64, &now)),
             Action::Trailers { headers, more } => ("trailers", connection.trailers(&headers, more, &now)),
             Action::EarlyHint(links) => ("early hint", connection.early_hint(&links)),
-            Action::Accept { subprotocol, headers } => {
-                ("accept", connection.websocket_accept(subprotocol.as_deref(), &headers, &now))
-            }
-            Action::Send(message) => ("send", connection.websocket_send(message, &now)),
-            Action::Close { code, reason } => ("close", connection.websocket_close(code, &reason, &now)),
-            Action::Deny(start) => ("deny", connection.websocket_response_start(&start)),
-            Action::DenyBody { bytes, more } => {
-                ("deny-body", connection.websocket_response_body(Content::Bytes(bytes), more, &now))
-            }
             Action::WantBody => return connection.want_body(&now),
             Action::Refuse(status) => return connection.refuse(status, &now),
             Action::Drain => return connection.drain(&now),
-            Action::ReceiveAll | Action::ReceiveEvent | Action::Echo | Action::Raise | Action::Hang => return,
+            _ => return,
         };
         if let Err(error) = result {
             self.refused_command(command, &error);
@@ -362,10 +361,36 @@ pub fn take_output(connection: &mut Connection<Vec<u8>>, output: &mut Vec<u8>) -
     expected > 0
 }
 
+/// Applies an event of a WebSocket; None: it is none.
+pub fn apply_websocket(
+    connection: &mut Connection<Vec<u8>>,
+    action: &Action,
+    now: &Now<'_>,
+) -> Option<Result<(), SendError>> {
+    Some(match action.clone() {
+        Action::Accept { subprotocol, headers } => connection.websocket_accept(subprotocol.as_deref(), &headers, now),
+        Action::Send(message) => connection.websocket_send(message, now),
+        Action::Close { code, reason } => connection.websocket_close(code, &reason, now),
+        Action::Deny(start) => connection.websocket_response_start(&start),
+        Action::DenyBody { bytes, more } => connection.websocket_response_body(Content::Bytes(bytes), more, now),
+        _ => return None,
+    })
+}
+
 pub fn file_of(bytes: &[u8]) -> std::fs::File {
     let mut file = tempfile::tempfile().unwrap();
     std::io::Write::write_all(&mut file, bytes).unwrap();
     file
+}
+
+fn command_of(action: &Action) -> &'static str {
+    match action {
+        Action::Accept { .. } => "accept",
+        Action::Send(_) => "send",
+        Action::Close { .. } => "close",
+        Action::Deny(_) => "deny",
+        _ => "deny-body",
+    }
 }
 
 fn seen_request(head: &RequestHead<'_>) -> Seen {

@@ -103,6 +103,9 @@ impl Model {
                 }
                 Ok(())
             }
+            // Those of a WebSocket, which no request of this model asks for.
+            Action::Accept { .. } | Action::Send(_) | Action::Close { .. } => Err(Refusal::OutOfOrder),
+            Action::Deny(_) | Action::DenyBody { .. } => Err(Refusal::OutOfOrder),
             _ => Ok(()),
         }
     }
