@@ -7,6 +7,10 @@
 /// Bytes that are held: what may be referred to, and what is being compressed.
 const HELD: usize = 16 * 1024;
 
+/// Bytes that are compressed at a time. A match does not go on from one part into the next, which costs nothing to speak
+/// of; and what does not get shorter is seen early.
+const PART: usize = 4 * 1024;
+
 /// Entries of the table, as a power of two.
 const PLACES: u32 = 12;
 
@@ -51,7 +55,7 @@ impl Compressor {
         bits.put(BLOCK);
         while !message.is_empty() {
             let room = self.make_room();
-            let (part, rest) = message.split_at(message.len().min(room));
+            let (part, rest) = message.split_at(message.len().min(room).min(PART));
             // The longest codes have 9 bits a byte; a word is written at a time.
             output.resize(bits.end + part.len() + part.len() / 8 + 16, 0);
             let from = self.bytes.len();

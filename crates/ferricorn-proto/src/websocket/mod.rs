@@ -4,7 +4,8 @@
 //! - [`Handshake`]: what a request asks for and what its response says. [`WebSocket`]: what the application sees.
 //! - [`Session`]: frames in, messages out, and back; it drives the others.
 //! - `frame`: heads, masks and close codes; `message`: text and binary assembled from parts; `queue`: messages that nobody
-//!   waits for yet; `keepalive`: pings and what they measure; `extension` and `deflate`: permessage-deflate, agreed and done.
+//!   waits for yet; `keepalive`: pings and what they measure; `extension`, `deflate` and `compressor`: permessage-deflate,
+//!   agreed and done.
 
 mod compressor;
 mod deflate;

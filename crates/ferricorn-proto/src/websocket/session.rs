@@ -26,6 +26,9 @@ const ABNORMAL: u16 = 1006;
 const INTERNAL_ERROR: u16 = 1011;
 const PONG_MISSING: &str = "keepalive ping timeout";
 
+/// From one look whether a pong has room to the next.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// One WebSocket. Its methods are of the four kinds of [`http1::Connection`](crate::http1::Connection); what is to be
 /// written goes into a [`Transmit`] that is handed in.
 ///
@@ -45,7 +48,7 @@ pub struct Session {
     compression: Option<Box<Compression>>,
     queue: Option<Box<Queue>>,
     keepalive: Keepalive,
-    /// The payload of the last ping that is still to be answered: a client that reads nothing must not fill the memory with
+    /// The payload of the last ping that is still to be answered, and when to see to it: a client that reads nothing must not fill the memory with
     /// pongs, and only the last of several pings needs one (section 5.5.3).
     owed: Option<(Instant, Vec<u8>)>,
     /// Until when the client has to answer the close frame.
@@ -210,7 +213,7 @@ impl Session {
     pub fn handle_timeout<B: AsRef<[u8]>>(&mut self, transmit: &mut Transmit<B>, now: Instant) -> Option<TimeoutKind> {
         match self.fate {
             Fate::Open => {
-                self.pay_pong(transmit);
+                self.pay_pong(transmit, now);
                 self.keep_alive(transmit, now)
             }
             Fate::Closing if self.close_deadline.is_some_and(|at| at <= now) => {
@@ -221,17 +224,21 @@ impl Session {
         }
     }
 
-    /// Answers the ping whose pong had no room.
-    fn pay_pong<B: AsRef<[u8]>>(&mut self, transmit: &mut Transmit<B>) {
-        if transmit.len() <= crate::Limits::PIPELINE
-            && let Some((_, payload)) = self.owed.take()
-        {
-            transmit.append(|buffer| frame::write_control(buffer, Opcode::Pong, &payload));
+    /// Answers the ping whose pong had no room, or looks again a little later.
+    fn pay_pong<B: AsRef<[u8]>>(&mut self, transmit: &mut Transmit<B>, now: Instant) {
+        let has_room = has_room(transmit);
+        match &mut self.owed {
+            Some((_, payload)) if has_room => {
+                transmit.append(|buffer| frame::write_control(buffer, Opcode::Pong, payload));
+                self.owed = None;
+            }
+            Some((due, _)) if *due <= now => *due = now + LOOK_AGAIN,
+            _ => {}
         }
     }
 
-    fn owed_since(&self) -> Option<Instant> {
-        self.owed.as_ref().map(|(since, _)| *since)
+    fn owed_due(&self) -> Option<Instant> {
+        self.owed.as_ref().map(|(due, _)| *due)
     }
 
     fn keep_alive<B: AsRef<[u8]>>(&mut self, transmit: &mut Transmit<B>, now: Instant) -> Option<TimeoutKind> {
@@ -255,7 +262,7 @@ impl Session {
     /// When [`handle_timeout`](Self::handle_timeout) will have something to do.
     pub fn next_timeout(&self) -> Option<Instant> {
         match self.fate {
-            Fate::Open => self.keepalive.next_timeout(&self.limits).into_iter().chain(self.owed_since()).min(),
+            Fate::Open => self.keepalive.next_timeout(&self.limits).into_iter().chain(self.owed_due()).min(),
             Fate::Closing => self.close_deadline,
             Fate::Over => None,
         }
@@ -502,7 +509,8 @@ impl Session {
         match opcode {
             Opcode::Close => self.close_frame(payload, transmit)?,
             Opcode::Ping if self.fate == Fate::Open => {
-                if transmit.len() <= crate::Limits::PIPELINE {
+                if has_room(transmit) {
+                    self.owed = None;
                     transmit.append(|buffer| frame::write_control(buffer, Opcode::Pong, payload));
                 } else {
                     self.owed = Some((now, payload.to_vec()));
@@ -601,6 +609,11 @@ impl Session {
             compression.release_memory();
         }
     }
+}
+
+/// Whether a pong may be added to what waits.
+fn has_room<B: AsRef<[u8]>>(transmit: &Transmit<B>) -> bool {
+    transmit.len() <= crate::Limits::PIPELINE
 }
 
 impl fmt::Debug for Session {

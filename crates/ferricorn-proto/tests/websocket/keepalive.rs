@@ -142,3 +142,41 @@ fn no_ping_goes_behind_bytes_that_wait() {
     assert_eq!(driver.pass(20 * SECOND), None);
     ping(&driver.written());
 }
+
+/// A client that pings and reads nothing is owed one pong, and gets it when it reads (section 5.5.3).
+#[test]
+fn only_the_last_ping_is_answered_behind_much_that_waits() {
+    let mut driver = Driver::new(limits(0, 0));
+    driver.writing = false;
+    driver.send_binary(&[0; 70_000]).unwrap();
+    let waiting = driver.transmit.len();
+    for number in 0..100_u8 {
+        driver.feed_frames(&[ClientFrame::ping([number])]);
+    }
+    assert_eq!(driver.transmit.len(), waiting);
+    // It is looked after from time to time, not all the time.
+    assert_eq!(driver.session.next_timeout(), Some(driver.instant));
+    driver.pass(Duration::ZERO);
+    assert_eq!(driver.session.next_timeout(), Some(driver.instant + SECOND));
+    driver.writing = true;
+    driver.settle();
+    driver.pass(SECOND);
+    let frames = driver.written();
+    assert_eq!(frames[1..], [ServerFrame { opcode: 10, compressed: false, payload: vec![99] }]);
+    assert_eq!(driver.session.next_timeout(), None);
+    driver.feed_frames(&[ClientFrame::ping("next")]);
+    assert_eq!(driver.written()[0].payload, b"next");
+}
+
+/// WS-27: a server that goes tells the application after what came before; WS-12: its own close forgets that.
+#[test]
+fn ws_27_shutting_down_keeps_what_is_queued() {
+    let mut driver = Driver::new(Limits::default());
+    driver.receiving = false;
+    driver.feed_frames(&[ClientFrame::text("a")]);
+    driver.session.shut_down(1012, "", &mut driver.transmit, driver.instant).unwrap();
+    assert!(driver.session.has_message());
+    driver.receiving = true;
+    driver.feed_frames(&[ClientFrame::text("dropped"), ClientFrame::close(1012, "")]);
+    assert_eq!(driver.seen, [Seen::Text("a".to_owned()), Seen::Closed(1012, String::new())]);
+}
