@@ -55,6 +55,9 @@ pub trait Application: 'static {
     /// Something that the exchange waited for may go on.
     fn wake(&self, exchange: ExchangeId, wake: Wake);
 
+    /// The last of several wakes has been told.
+    fn woken(&self) {}
+
     /// The end of a turn of the server: for applications that have work of their own to run there.
     fn poll(&self) {}
 }

@@ -104,6 +104,11 @@ impl<B: AsRef<[u8]>> Transmit<B> {
         self.waiting
     }
 
+    /// What waits, where it is all in one piece: most often it is, and a driver writes it without ado.
+    pub fn whole(&self) -> Option<&[u8]> {
+        (self.large.is_empty() && self.tail > 0).then(|| &self.copied[self.taken..self.taken + self.tail])
+    }
+
     /// Fills slices with what is in memory up to the next file, or says that a file is next. `slices` must not be empty.
     pub fn next<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> Piece<'a> {
         let mut filled = Filled { slices, count: 0 };

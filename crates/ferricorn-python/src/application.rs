@@ -194,16 +194,18 @@ impl PythonApplication {
 
     fn resume(&self, waiter: Bound<'_, Waiter>) {
         let py = waiter.py();
-        if let Err(error) = Waiter::wake(waiter, self.on_loop.get()) {
+        if let Err(error) = Waiter::wake(waiter, self.on_loop.get().then_some(&self.event_loop)) {
             error.write_unraisable(py, None);
         }
     }
 
-    /// Runs `work` for the event loop, which runs no task meanwhile.
-    pub(crate) fn for_loop(&self, work: impl FnOnce()) {
-        let before = self.on_loop.replace(true);
+    /// Runs `work` for the event loop, which runs no task meanwhile, unless it runs inside of one.
+    pub(crate) fn for_loop(&self, py: Python<'_>, work: impl FnOnce()) -> PyResult<()> {
+        let before = self.on_loop.replace(!self.event_loop.runs_task(py)?);
         work();
+        self.event_loop.leave_last(py);
         self.on_loop.set(before);
+        Ok(())
     }
 
     /// Cancels the tasks of every call that runs; says how many.
@@ -274,6 +276,10 @@ impl Application for PythonApplication {
                 self.resume(waiter.into_bound(py));
             }
         });
+    }
+
+    fn woken(&self) {
+        Python::attach(|py| self.event_loop.leave_last(py));
     }
 
     fn poll(&self) {

@@ -1,5 +1,7 @@
 //! What is needed of the application's event loop: tasks.
 
+use std::cell::Cell;
+
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -9,8 +11,30 @@ pub(crate) struct EventLoop {
     /// `asyncio.Task`, or the loop's `create_task` where a task factory is set.
     create_task: Py<PyAny>,
     task_arguments: Option<Py<PyDict>>,
-    enter_task: Py<PyAny>,
-    leave_task: Py<PyAny>,
+    current: Current,
+}
+
+/// How a task becomes the current one.
+enum Current {
+    /// By the functions that asyncio documents for other implementations of tasks.
+    Functions { enter: Py<PyAny>, leave: Py<PyAny> },
+    /// By the dict behind them, before Python 3.14: each of the functions takes 600 instructions for it. The entry stays from
+    /// one task to the next.
+    Tasks { tasks: Py<PyDict>, is_entered: Cell<bool> },
+}
+
+impl Current {
+    fn new(tasks: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = tasks.py();
+        if py.version_info() < (3, 14)
+            && let Some(dict) = py.import("_asyncio")?.getattr_opt("_current_tasks")?
+            && let Ok(dict) = dict.cast_into::<PyDict>()
+        {
+            return Ok(Self::Tasks { tasks: dict.unbind(), is_entered: Cell::new(false) });
+        }
+        let (enter, leave) = (tasks.getattr("_enter_task")?.unbind(), tasks.getattr("_leave_task")?.unbind());
+        Ok(Self::Functions { enter, leave })
+    }
 }
 
 impl EventLoop {
@@ -22,8 +46,7 @@ impl EventLoop {
                 event_loop: event_loop.clone().unbind(),
                 create_task: create_task.unbind(),
                 task_arguments,
-                enter_task: tasks.getattr("_enter_task")?.unbind(),
-                leave_task: tasks.getattr("_leave_task")?.unbind(),
+                current: Current::new(&tasks)?,
             })
         };
         if !event_loop.call_method0("get_task_factory")?.is_none() {
@@ -44,19 +67,45 @@ impl EventLoop {
         self.create_task.bind(py).call((coroutine,), arguments)
     }
 
-    /// Makes the task the current one, for who runs its coroutine in its place (asyncio documents both functions for
-    /// implementations of tasks).
-    ///
-    /// # Errors
-    /// RuntimeError where another task is the current one.
-    pub(crate) fn enter(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.enter_task.bind(task.py()).call1((&self.event_loop, task)).map(drop)
+    /// Whether a task runs, other than those that were [entered](Self::enter) here.
+    pub(crate) fn runs_task(&self, py: Python<'_>) -> PyResult<bool> {
+        self.leave_last(py);
+        match &self.current {
+            Current::Functions { .. } => Ok(false),
+            Current::Tasks { tasks, .. } => tasks.bind(py).contains(&self.event_loop),
+        }
     }
 
-    /// The task is the current one no more.
+    /// Makes the task the current one, for who runs its coroutine in its place while no task runs.
+    ///
+    /// # Errors
+    /// RuntimeError where another task is the current one; not before Python 3.14, see [`runs_task`](Self::runs_task).
+    pub(crate) fn enter(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
+        match &self.current {
+            Current::Functions { enter, .. } => enter.bind(task.py()).call1((&self.event_loop, task)).map(drop),
+            Current::Tasks { tasks, is_entered } => {
+                is_entered.set(true);
+                tasks.bind(task.py()).set_item(&self.event_loop, task)
+            }
+        }
+    }
+
+    /// The task need not be the current one any more; [`leave_last`](Self::leave_last) is to follow.
     pub(crate) fn leave(&self, task: &Bound<'_, PyAny>) {
-        if let Err(error) = self.leave_task.bind(task.py()).call1((&self.event_loop, task)) {
+        if let Current::Functions { leave, .. } = &self.current
+            && let Err(error) = leave.bind(task.py()).call1((&self.event_loop, task))
+        {
             error.write_unraisable(task.py(), Some(task));
+        }
+    }
+
+    /// Before anything else runs: the last task that was entered is the current one no more.
+    pub(crate) fn leave_last(&self, py: Python<'_>) {
+        if let Current::Tasks { tasks, is_entered } = &self.current
+            && is_entered.replace(false)
+            && let Err(error) = tasks.bind(py).del_item(&self.event_loop)
+        {
+            error.write_unraisable(py, None);
         }
     }
 

@@ -122,11 +122,11 @@ impl PollSoon {
 
 #[pymethods]
 impl PollSoon {
-    fn __call__(&self) -> PyResult<()> {
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
         let schedule = self.0.get()?;
         schedule.scheduled.set(false);
         if let Some(server) = schedule.server.get().and_then(Weak::upgrade) {
-            server.application().for_loop(|| server.settle_soon());
+            server.application().for_loop(py, || server.settle_soon())?;
         }
         Ok(())
     }

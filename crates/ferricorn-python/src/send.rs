@@ -82,22 +82,34 @@ impl<'py> Items<'py> {
     fn of(dict: &Bound<'py, PyDict>) -> Self {
         let mut items = Self::default();
         for (key, value) in dict.iter() {
-            // Keys that are no str, or unknown, are nobody's business (ERR-02).
-            let Ok(Ok(key)) = key.cast::<PyString>().map(|key| key.to_str()) else { continue };
-            let place = match key {
-                "type" => &mut items.kind,
-                "text" => &mut items.text,
-                "bytes" => &mut items.bytes,
-                "status" => &mut items.status,
-                "headers" => &mut items.headers,
-                "body" => &mut items.body,
-                "more_body" => &mut items.more_body,
-                "trailers" => &mut items.trailers,
-                _ => continue,
-            };
-            *place = Some(value);
+            if let Some(place) = items.place(&key) {
+                *place = Some(value);
+            }
         }
         items
+    }
+
+    /// Where the value of this key goes. Keys that are no str, or unknown, are nobody's business (ERR-02).
+    fn place(&mut self, key: &Bound<'py, PyAny>) -> Option<&mut Option<Bound<'py, PyAny>>> {
+        let py = key.py();
+        // A key that stands in the application's code is the one object of its kind.
+        if key.is(intern!(py, "type")) {
+            return Some(&mut self.kind);
+        }
+        if key.is(intern!(py, "text")) {
+            return Some(&mut self.text);
+        }
+        Some(match key.cast::<PyString>().ok()?.to_str().ok()? {
+            "type" => &mut self.kind,
+            "text" => &mut self.text,
+            "bytes" => &mut self.bytes,
+            "status" => &mut self.status,
+            "headers" => &mut self.headers,
+            "body" => &mut self.body,
+            "more_body" => &mut self.more_body,
+            "trailers" => &mut self.trailers,
+            _ => return None,
+        })
     }
 }
 

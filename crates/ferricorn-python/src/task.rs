@@ -120,7 +120,7 @@ impl CallState {
         let (task, context) = (self.task(py), parking.get().context(py)?);
         let (Some(task), Some(context)) = (task, context) else { return Ok(()) };
         if !at_once {
-            return Waiter::resume_task(parking, false);
+            return Waiter::resume_task(parking, None);
         }
         let event_loop = &self.server.application().event_loop;
         let step = ffi::in_context(context.bind(py), || {
@@ -131,7 +131,7 @@ impl CallState {
         });
         let Ok(Ok(step)) = step else {
             // Another task runs: a loop inside of it has called the worker.
-            return Waiter::resume_task(parking, false);
+            return Waiter::resume_task(parking, None);
         };
         if let Step::Yielded(value) = &step
             && let Ok(waiter) = value.cast::<Waiter>()
@@ -140,7 +140,7 @@ impl CallState {
         }
         let handed = Handed::of(self.after(py, step));
         self.handed.replace(Some(handed));
-        Waiter::resume_task(parking, true)
+        Waiter::resume_task(parking, Some(event_loop))
     }
 
     fn parking(&self, py: Python<'_>) -> Option<Py<Waiter>> {

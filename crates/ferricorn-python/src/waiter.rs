@@ -11,6 +11,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::event_loop::EventLoop;
 use crate::ffi::{self, ThreadBound};
 use crate::task::CallState;
 
@@ -68,26 +69,26 @@ impl Waiter {
         Ok(())
     }
 
-    /// Ends the wait. Who waits goes on right now where `at_once` says that no task runs, else in the loop's next round.
-    pub(crate) fn wake(slf: Bound<'_, Self>, at_once: bool) -> PyResult<()> {
+    /// Ends the wait. Who waits goes on right now where the loop is handed in, which then runs no task; else in its next
+    /// round.
+    pub(crate) fn wake(slf: Bound<'_, Self>, at_once: Option<&EventLoop>) -> PyResult<()> {
         let state = slf.get().0.get()?;
         state.done.set(true);
         if let Some(call) = state.call.take() {
             let py = slf.py();
             // Free for the next wait, which comes while this call runs as a rule.
             drop(slf);
-            return call.go_on(py, at_once);
+            return call.go_on(py, at_once.is_some());
         }
         Self::resume_task(&slf, at_once)
     }
 
     /// Resumes the task that waits, if one does.
-    pub(crate) fn resume_task(slf: &Bound<'_, Self>, at_once: bool) -> PyResult<()> {
+    pub(crate) fn resume_task(slf: &Bound<'_, Self>, at_once: Option<&EventLoop>) -> PyResult<()> {
         let state = slf.get().0.get()?;
         let Some(callback) = state.callback.take() else { return Ok(()) };
-        if !at_once {
-            return state.schedule(slf, &callback);
-        }
+        let Some(event_loop) = at_once else { return state.schedule(slf, &callback) };
+        event_loop.leave_last(slf.py());
         match callback.run(slf) {
             // A loop that runs inside of a task: the task that is to be resumed cannot be entered now.
             Err(error) if error.is_instance_of::<PyRuntimeError>(slf.py()) => state.schedule(slf, &callback),
@@ -167,7 +168,7 @@ impl Waiter {
     #[pyo3(signature = (msg = None))]
     fn cancel(slf: &Bound<'_, Self>, msg: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
         let _ = msg;
-        Self::resume_task(slf, false).map(|()| false)
+        Self::resume_task(slf, None).map(|()| false)
     }
 
     fn done(&self) -> bool {

@@ -125,15 +125,14 @@ impl PyWorker {
         Ok(self.0.get()?.server.descriptor())
     }
 
-    fn poll(&self) -> PyResult<()> {
+    fn poll(&self, py: Python<'_>) -> PyResult<()> {
         let server = &self.0.get()?.server;
-        server.application().for_loop(|| server.poll());
-        Ok(())
+        server.application().for_loop(py, || server.poll())
     }
 
-    fn tick(&self) -> PyResult<()> {
+    fn tick(&self, py: Python<'_>) -> PyResult<()> {
         let State { server, quiet } = self.0.get()?;
-        server.application().for_loop(|| server.tick());
+        server.application().for_loop(py, || server.tick())?;
         if quiet.has_come(server.calls()) {
             ffi::trim_heap();
         }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use asgi::{Address, Application, Headers, HttpVersion, Message};
 use ferricorn_proto::http1::{self, Closing, Input};
 use ferricorn_proto::websocket::ProtocolError;
-use ferricorn_proto::{Now, Piece, RequestError};
+use ferricorn_proto::{Now, Piece, RequestError, Transmit};
 
 use crate::access_log;
 use crate::socket::Socket;
@@ -350,14 +350,12 @@ impl<A: Application> Connection<A> {
         let mut progress = false;
         while self.writable && !self.broken {
             let transmit = self.http.transmit();
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let (offered, result) = match transmit.next(&mut slices) {
-                Piece::Nothing => break,
-                Piece::Bytes(count) => {
-                    let slices = &slices[..count];
-                    (slices.iter().map(|slice| slice.len()).sum(), self.socket.write(slices))
-                }
-                Piece::File { file, offset, remaining } => (0, self.socket.write_file(file, offset, remaining)),
+            if transmit.is_empty() {
+                break;
+            }
+            let (offered, result) = match transmit.whole() {
+                Some(bytes) => (bytes.len(), self.socket.write(bytes)),
+                None => write_pieces(&mut self.socket, transmit),
             };
             match result {
                 // A file that has become shorter: what was promised cannot be sent any more.
@@ -419,6 +417,19 @@ impl<A: Application> Connection<A> {
         }
         self.http.release_memory();
         self.memory = A::ConnectionMemory::default();
+    }
+}
+
+/// Writes what is in several pieces, or in a file; says as well how much was offered.
+fn write_pieces<B: AsRef<[u8]>>(socket: &mut Socket, transmit: &Transmit<B>) -> (usize, io::Result<usize>) {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    match transmit.next(&mut slices) {
+        Piece::Nothing => (0, Ok(0)),
+        Piece::Bytes(count) => {
+            let slices = &slices[..count];
+            (slices.iter().map(|slice| slice.len()).sum(), socket.write_vectored(slices))
+        }
+        Piece::File { file, offset, remaining } => (0, socket.write_file(file, offset, remaining)),
     }
 }
 

@@ -32,9 +32,13 @@ impl Socket {
         retry(|| either!(self, stream => stream.read(buffer)))
     }
 
-    pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        retry(|| either!(self, stream => stream.write(bytes)))
+    }
+
+    pub(crate) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match slices {
-            [one] => retry(|| either!(self, stream => stream.write(one))),
+            [one] => self.write(one),
             many => retry(|| either!(self, stream => stream.write_vectored(many))),
         }
     }
@@ -55,7 +59,7 @@ impl Socket {
         use std::os::unix::fs::FileExt;
         let mut buffer = vec![0; count.min(64 * 1024) as usize];
         let read = file.read_at(&mut buffer, offset)?;
-        self.write(&[IoSlice::new(&buffer[..read])])
+        self.write(&buffer[..read])
     }
 
     /// Tells the peer that nothing more will come.

@@ -314,6 +314,9 @@ impl<A: Application, H: Host> Worker<A, H> {
             self.flush_late();
             self.application.wake(exchange, wake);
         }
+        if !wakes.is_empty() {
+            self.application.woken();
+        }
     }
 
     /// Tells the process what it wants to know.

@@ -1,5 +1,7 @@
 //! DEFLATE (RFC 1951) read bit by bit, slowly and strictly: what a client with exactly the agreed window understands.
 
+use std::sync::OnceLock;
+
 const LENGTHS: [(usize, u32); 29] = [
     (3, 0),
     (4, 0),
@@ -76,12 +78,8 @@ impl Inflater {
         match bits.take(2)? {
             0 => self.stored(bits)?,
             1 => {
-                let widths: Vec<u8> = (0..288)
-                    .map(|symbol| {
-                        [8, 9, 7, 8][usize::from(symbol > 143) + usize::from(symbol > 255) + usize::from(symbol > 279)]
-                    })
-                    .collect();
-                self.symbols(bits, &Code::new(&widths), &Code::new(&[5; 30]))?;
+                let (lengths, distances) = fixed();
+                self.symbols(bits, lengths, distances)?;
             }
             2 => {
                 let (lengths, distances) = tables(bits)?;
@@ -150,23 +148,41 @@ fn tables(bits: &mut Bits<'_>) -> Option<(Code, Code)> {
     (all.len() == lengths + distances).then(|| (Code::new(&all[..lengths]), Code::new(&all[lengths..])))
 }
 
-/// A canonical Huffman code: the symbols of each width in order.
-struct Code(Vec<Vec<usize>>);
+fn fixed() -> &'static (Code, Code) {
+    static FIXED: OnceLock<(Code, Code)> = OnceLock::new();
+    FIXED.get_or_init(|| {
+        let widths = [[8; 144].as_slice(), &[9; 112], &[7; 24], &[8; 8]].concat();
+        (Code::new(&widths), Code::new(&[5; 30]))
+    })
+}
+
+/// A canonical Huffman code: the symbols in the order of their codes, and how many there are of each width.
+struct Code {
+    symbols: Vec<usize>,
+    counts: [usize; 16],
+}
 
 impl Code {
     fn new(widths: &[u8]) -> Self {
-        Self((0..16).map(|width| (0..widths.len()).filter(|&at| width > 0 && widths[at] == width).collect()).collect())
+        let mut counts = [0; 16];
+        widths.iter().for_each(|width| counts[usize::from(*width)] += 1);
+        counts[0] = 0;
+        let mut symbols: Vec<usize> = (0..widths.len()).filter(|&at| widths[at] > 0).collect();
+        symbols.sort_by_key(|&at| widths[at]);
+        Self { symbols, counts }
     }
 
     fn read(&self, bits: &mut Bits<'_>) -> Option<usize> {
-        let (mut code, mut first) = (0, 0);
-        for symbols in &self.0[1..] {
-            code = code << 1 | bits.take(1)?;
-            first <<= 1;
-            if code < first + symbols.len() {
-                return symbols.get(code.checked_sub(first)?).copied();
+        // The first code of a width follows the last of the one before, with a bit added.
+        let (mut code, mut first, mut index) = (0, 0, 0);
+        for count in &self.counts[1..] {
+            code |= bits.take(1)?;
+            if code < first + count {
+                return self.symbols.get(index + code.checked_sub(first)?).copied();
             }
-            first += symbols.len();
+            index += count;
+            first = (first + count) << 1;
+            code <<= 1;
         }
         None
     }
