@@ -231,7 +231,7 @@ impl Choices<'_> {
     /// A message as a compressor writes it, in two fragments perhaps, with a ping between them.
     fn compressed(&mut self, variant: u8, whole: bool, agreement: &Agreement) -> Op {
         let kind = self.byte();
-        let length = [1, 5, 20, 100, 300, 301, 600, 2000][usize::from(variant)];
+        let length = [1, 5, 20, 60, 100, 300, 301, 600][usize::from(variant)];
         let text = if kind & 2 == 0 { some_text(length, kind).into_bytes() } else { self.some_bytes() };
         let payload = self.compress(&text, agreement);
         let frame = ClientFrame::new(1 + (kind & 1), &payload).compressed();

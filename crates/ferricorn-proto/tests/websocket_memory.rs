@@ -139,7 +139,7 @@ fn a_message_costs_no_allocation() {
         for offer in ["", OFFER] {
             let mut peers = Peers::new(offer);
             let frame = peers.frame(text(length));
-            // A client that begins anew each time, so that the same frame can come again.
+            // A compressed frame that refers to nothing before it can come again.
             let mut input = frame.clone();
             let received = allocations(|| {
                 peers.session.want_message(true);
