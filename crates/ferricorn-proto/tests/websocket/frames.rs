@@ -108,3 +108,21 @@ fn what_breaks_the_framing_is_1002() {
     fails(&[text().begun(), text()], ProtocolError::Interleaved);
     fails(&[text().begun(), ClientFrame::binary("a").begun()], ProtocolError::Interleaved);
 }
+
+/// Section 5.5.2, as the Autobahn suite's group 2: payloads of every length, and many at once.
+#[test]
+fn ws_09_pings_are_answered_with_what_they_carry() {
+    for length in 0..=125 {
+        let payload: Vec<u8> = (0..length).map(|at| 0xfe ^ at).collect();
+        let mut driver = Driver::new(Limits::default());
+        driver.feed_frames(&[ClientFrame::ping(&payload)]);
+        assert_eq!(driver.written(), [server(10, &payload)]);
+    }
+    let pings: Vec<_> = (0..10_u8).map(|number| ClientFrame::ping([number])).collect();
+    let (seen, written) = run(&Limits::default(), &pings);
+    assert_eq!(written, (0..10_u8).map(|number| server(10, &[number])).collect::<Vec<_>>());
+    assert!(seen.is_empty());
+    // A pong that nobody asked for, whatever it carries, is heard and nothing else.
+    let (seen, written) = run(&Limits::default(), &[ClientFrame::pong(""), ClientFrame::pong([0; 125])]);
+    assert!(seen.is_empty() && written.is_empty());
+}
