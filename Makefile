@@ -6,7 +6,7 @@ APP ?= examples.hello:app
 # Crates that are no members of the workspace.
 BENCH = bench/epoll bench/load
 
-.PHONY: help serve test lint rust python frameworks advisories docs fuzz bench clean
+.PHONY: help serve test lint rust python frameworks autobahn conformance advisories docs fuzz bench clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -14,7 +14,7 @@ help: ## this list
 serve: $(VENV)/.installed ## serve an example application on http://127.0.0.1:8000 (APP=module:attribute for another)
 	$(BIN)/ferricorn $(APP)
 
-test: lint rust python frameworks ## everything that CI checks
+test: lint rust python frameworks autobahn ## everything that CI checks
 
 lint: $(VENV)/.tested ## formatting, clippy, the crates' documentation, arrows and licences, ruff, mypy, stubtest
 	cargo fmt --all --check
@@ -34,12 +34,19 @@ lint: $(VENV)/.tested ## formatting, clippy, the crates' documentation, arrows a
 rust: ## the crates' tests, and the Rust examples
 	cargo test
 	cargo build --examples
+	cargo test --quiet --target-dir target/bench --manifest-path bench/load/Cargo.toml
 
 python: $(VENV)/.tested ## the Python tests, over real sockets
 	$(BIN)/pytest tests bench/test_harness.py --ignore tests/frameworks
 
 frameworks: $(VENV)/.tested ## Django, FastAPI, Starlette, Quart, Litestar, Falcon and Responder applications
 	$(BIN)/pytest tests/frameworks
+
+autobahn: $(VENV)/.tested ## half a minute of the Autobahn WebSocket suite (needs a Python 2.7)
+	$(BIN)/python -m conformance.autobahn --quick
+
+conformance: $(VENV)/.tested ## all 517 cases of the Autobahn WebSocket suite
+	$(BIN)/python -m conformance.autobahn
 
 advisories: ## known faults of what is built on (needs cargo-deny, and its database over the network)
 	cargo deny check advisories
@@ -48,9 +55,10 @@ docs: $(VENV)/.installed ## write docs/options.md anew from the options' declara
 	$(BIN)/python -m ferricorn.reference > docs/options.md
 
 fuzz: ## a minute on each fuzz target (needs cargo-fuzz; see fuzz/README.md)
-	mkdir -p fuzz/corpus/http1_input fuzz/corpus/http1_application
+	mkdir -p fuzz/corpus/http1_input fuzz/corpus/http1_application fuzz/corpus/websocket_session
 	cd fuzz && $(FUZZ) http1_input corpus/http1_input seeds/http1_input -- $(FUZZ_LIMITS) -max_len=1024 -dict=http1.dict
 	cd fuzz && $(FUZZ) http1_application corpus/http1_application -- $(FUZZ_LIMITS) -max_len=256
+	cd fuzz && $(FUZZ) --no-trace-compares websocket_session corpus/websocket_session -- $(FUZZ_LIMITS) -max_len=100
 
 FUZZ = RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none
 FUZZ_LIMITS = -max_total_time=60

@@ -112,3 +112,11 @@ async def mixed(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         return
     await respond(send, b"".join(event.get("body", b"") for event in events))
+
+
+async def waiting_websocket(scope: Scope, receive: Receive, send: Send) -> None:
+    """Accepts and waits: for what never comes."""
+    assert scope["type"] == "websocket"
+    while (event := await receive())["type"] != "websocket.disconnect":
+        if event["type"] == "websocket.connect":
+            await send({"type": "websocket.accept"})
