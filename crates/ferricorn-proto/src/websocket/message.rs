@@ -10,7 +10,7 @@ use super::deflate::Sink;
 const AHEAD: u64 = 64 * 1024;
 
 /// Capacity that is kept from one message to the next.
-const KEPT_CAPACITY: usize = 256 * 1024;
+const KEPT_CAPACITY: usize = 64 * 1024;
 
 /// Text or binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
