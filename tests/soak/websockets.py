@@ -44,8 +44,9 @@ def main() -> int:
     with ServerProcess("tests.support.apps:waiting_websocket", "--no-access-log") as server:
         server.wait_until_running()
         before = server.resident()
-        _, port = server.addresses[0]
-        idle = Idle(int(port), options.idle)
+        address = server.addresses[0]
+        assert not isinstance(address, str)
+        idle = Idle(address[1], options.idle)
         opened = (server.resident() - before) / options.idle
         late = idle.watch(2.2 * INTERVAL)
         watched = (server.resident() - before) / options.idle
@@ -68,7 +69,7 @@ class Idle:
         self._selector = selectors.DefaultSelector()
         self._last: dict[socket.socket, float] = {}
         for number in range(count):
-            client = socket.create_connection(("127.0.0.1", port), source_address=(address(number), 0))
+            client = socket.create_connection(("127.0.0.1", port), source_address=(source(number), 0))
             client.sendall(HANDSHAKE)
             assert client.recv(4096).startswith(b"HTTP/1.1 101 ")
             self._last[client] = time.monotonic()
@@ -105,7 +106,7 @@ class Idle:
         return late
 
 
-def address(number: int) -> str:
+def source(number: int) -> str:
     return f"127.0.0.{1 + number // PER_ADDRESS}"
 
 
