@@ -230,7 +230,8 @@ impl Session {
 
     /// False: it is not compressed, and has not been sent.
     fn send_compressed<B: AsRef<[u8]>>(&mut self, opcode: Opcode, bytes: &[u8], transmit: &mut Transmit<B>) -> bool {
-        let Some(compression) = &mut self.compression else { return false };
+        let compression = self.compression.as_mut().filter(|compression| compression.is_worth_it(bytes.len()));
+        let Some(compression) = compression else { return false };
         let mut sent = false;
         transmit.append(|buffer| {
             // Compressed it is shorter, and so its head is no longer than this.
