@@ -528,6 +528,23 @@ def test_ext_15_promised_but_not_sent(serve: Serve) -> None:
             assert (response.body, response.trailers) == (b"ok", ())
 
 
+def test_ext_15_promised_but_not_sent_by_an_application_that_has_waited(serve: Serve) -> None:
+    """Its end alone completes the response: nothing else wakes the server."""
+    gate = Gate()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start(trailers=True))
+        await send(body(b"ok"))
+        await gate.passed()
+
+    with serve(app).connect() as client:
+        client.send(TE)
+        assert client.head().status == 200
+        assert (client.chunk(), client.chunk()) == (b"ok", b"")
+        gate.open()
+        assert client.read_until(b"\r\n") == b""
+
+
 def test_ext_15_dropped_with_a_content_length(serve: Serve) -> None:
     app = sending(start(200, [(b"content-length", b"2")], trailers=True), body(b"ok"), trailers([(b"a", b"1")]))
     with serve(app).connect() as client:

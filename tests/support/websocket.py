@@ -41,6 +41,10 @@ class Opcode(enum.IntEnum):
     PONG = 10
 
 
+PATIENCE = 8.0
+"""Seconds that a client waits for what should come at once: less than the ten after which the server gives up on a
+close that is not answered, so that no test passes because of that."""
+
 COMPRESSED = 0b100
 """RSV1, in the three reserved bits of a frame (RFC 7692 section 6)."""
 
@@ -262,4 +266,4 @@ def websocket(
 
 def connection(server: RunningServer | ServerProcess, *, receive_buffer: int | None = None) -> WebSocket:
     """A connection to `server` on which nothing has been sent."""
-    return WebSocket.connect(server.addresses[0], receive_buffer=receive_buffer)
+    return WebSocket.connect(server.addresses[0], receive_buffer=receive_buffer, timeout=PATIENCE)

@@ -18,6 +18,8 @@ from tests.support.websocket_apps import (
     Echo,
     accept,
     connected,
+    deny,
+    deny_body,
     disconnect,
     message,
     say,
@@ -439,6 +441,32 @@ def test_ws_21_an_application_that_ends_before_the_accept_is_a_500(
     assert server.log.remaining_problems() == []
     with websocket(server, b"/next"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("events", "status"),
+    [([accept()], 101), ([shut()], 403), ([deny(401), deny_body(b"no")], 401), ([], 500)],
+    ids=["accept", "reject", "deny", "return"],
+)
+def test_ws_21_what_an_application_does_after_a_wait_goes_out_at_once(
+    serve: Serve, events: list[Event], status: int
+) -> None:
+    """Nothing but the application's own timer wakes the loop."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0.05)
+        for event in events:
+            await send(event)
+        await asyncio.sleep(0.05)
+
+    server = serve(app)
+    with connection(server) as client:
+        client.send(HANDSHAKE)
+        assert client.head().status == status
+        if status == 101:
+            assert client.closing() == (1000, "")
+    if status == 500:
+        server.expect_problem()
 
 
 LEAVINGS: list[Callable[[Client], None]] = [Client.close, Client.half_close, Client.reset]

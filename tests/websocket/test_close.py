@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.asgi import Event, Gate, Journal, Receive, Scope, Send, raised_by
-from tests.support.deadline import SETTLED
+from tests.support.deadline import DEADLINE, SETTLED
 from tests.support.server import Serve
 from tests.support.websocket import Opcode, close, fragments, frame, ping, text, websocket
 from tests.support.websocket_apps import Recorder, accept, connected, disconnect, message, say, shut
@@ -294,6 +294,7 @@ def test_ws_20_a_client_that_does_not_answer_a_close_is_cut_off(serve: Serve, lo
         begun = time.monotonic()
         assert events.next() == disconnect(4001)
         assert client.closing() == (4001, "")
+        client.socket.settimeout(DEADLINE)
         assert client.ends()
         assert 9 < time.monotonic() - begun < 12
     server.log.remaining_problems()
@@ -365,6 +366,18 @@ def test_ws_21_an_application_that_returns_closes_with_1000(serve: Serve) -> Non
 KINDS = [LookupError, OSError, SystemExit, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit, BaseException]
 
 
+def test_ws_21_a_failure_after_a_wait_closes_at_once(serve: Serve) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await connected(receive, send)
+        await asyncio.sleep(0.05)
+        raise LookupError("on purpose")
+
+    server = serve(app)
+    with websocket(server) as client:
+        assert client.closing()[0] == 1011
+    server.expect_problem("LookupError")
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_ws_21_an_application_that_fails_closes_with_1011(serve: Serve, kind: type[BaseException]) -> None:
     """Why is for the log, once, and not for the client. The others live on."""
@@ -389,10 +402,18 @@ def test_ws_21_an_application_that_fails_closes_with_1011(serve: Serve, kind: ty
     assert server.log.remaining_problems() == []
 
 
+async def returns_at_once(receive: Receive, send: Send) -> None: ...
+
+
 async def leaves_a_task(receive: Receive, send: Send) -> None:
     """Returns while a task of it still waits for a message."""
     asyncio.ensure_future(receive()).add_done_callback(lambda _: None)
     await asyncio.sleep(0)
+
+
+async def has_waited(receive: Receive, send: Send) -> None:
+    """Returns when nothing has come from the client, which is what the server is otherwise woken by."""
+    await asyncio.sleep(0.05)
 
 
 async def catches_its_group(receive: Receive, send: Send) -> None:
@@ -401,7 +422,7 @@ async def catches_its_group(receive: Receive, send: Send) -> None:
         waiting.cancel()
 
 
-@pytest.mark.parametrize("end", [leaves_a_task, catches_its_group])
+@pytest.mark.parametrize("end", [returns_at_once, leaves_a_task, has_waited, catches_its_group])
 def test_ws_20_the_socket_ends_with_the_application(serve: Serve, end: Callable[[Receive, Send], Any]) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await connected(receive, send)
