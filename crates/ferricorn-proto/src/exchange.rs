@@ -303,9 +303,7 @@ impl Exchange {
     pub(crate) fn refuse(&self, event: &'static str) -> SendError {
         let allowed = match self.state {
             State::Disconnected => return SendError::Disconnected,
-            State::Waiting if self.is_websocket => {
-                "websocket.accept, websocket.close or websocket.http.response.start"
-            }
+            State::Waiting if self.is_websocket => "websocket.accept, websocket.close or websocket.http.response.start",
             State::Upgraded => "websocket.send or websocket.close",
             State::Held | State::Streaming if self.is_websocket => "websocket.http.response.body",
             _ if self.is_websocket => return SendError::Disconnected,

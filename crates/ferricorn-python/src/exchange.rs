@@ -31,7 +31,8 @@ impl Exchanges {
         exchange: ExchangeId,
         is_websocket: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.receive.object(py, Receive { server: Rc::clone(server), exchange, is_websocket, awaitable: RefCell::new(None) })
+        self.receive
+            .object(py, Receive { server: Rc::clone(server), exchange, is_websocket, awaitable: RefCell::new(None) })
     }
 
     pub(crate) fn send<'py>(

@@ -42,6 +42,8 @@ pub(crate) struct Connection<A: Application> {
     /// Whether somebody who waited to receive has been woken, and will look at the input.
     pub(crate) receive_woken: bool,
     pub(crate) send_waiting: bool,
+    /// Whether the last event that was sent found the send buffer above its high-water mark.
+    pub(crate) send_blocked: bool,
     /// Whether the worker's queue has this connection.
     pub(crate) queued: bool,
     /// Whether nothing has happened since the last tick.
@@ -179,6 +181,7 @@ impl<A: Application> Connection<A> {
             receive_waiting: false,
             receive_woken: false,
             send_waiting: false,
+            send_blocked: false,
             queued: false,
             quiet: false,
             memory: A::ConnectionMemory::default(),

@@ -52,11 +52,7 @@ pub trait Take {
 }
 
 impl<A: Application> State<A> {
-    pub(crate) fn receive<T: Take>(
-        &mut self,
-        exchange: ExchangeId,
-        take: T,
-    ) -> Poll<ReceiveEvent<T::Bytes, T::Text>> {
+    pub(crate) fn receive<T: Take>(&mut self, exchange: ExchangeId, take: T) -> Poll<ReceiveEvent<T::Bytes, T::Text>> {
         let key = key_of(exchange);
         let Some(connection) = self.connections.get_mut(key) else { return self.receive_late(exchange, take) };
         if connection.sequence != exchange.sequence {
@@ -103,11 +99,7 @@ impl<A: Application> State<A> {
     }
 
     /// The next event of a WebSocket: what has been read ahead, else what the socket has.
-    fn receive_message<T: Take>(
-        &mut self,
-        exchange: ExchangeId,
-        take: T,
-    ) -> Poll<ReceiveEvent<T::Bytes, T::Text>> {
+    fn receive_message<T: Take>(&mut self, exchange: ExchangeId, take: T) -> Poll<ReceiveEvent<T::Bytes, T::Text>> {
         let key = key_of(exchange);
         let now = self.clock.now();
         let Some(connection) = self.connections.get_mut(key) else { return self.receive_late(exchange, take) };
@@ -164,7 +156,8 @@ impl<A: Application> State<A> {
         let Some(connection) = self.connections.get_mut(key_of(exchange)) else {
             return Poll::Ready(Err(SendError::Disconnected));
         };
-        if connection.sequence != exchange.sequence {
+        // A close that the application has just sent ends its WebSocket, and is no failure.
+        if connection.sequence != exchange.sequence || !connection.send_blocked {
             return Poll::Ready(Ok(()));
         }
         if connection.http.disconnected() {
@@ -186,11 +179,7 @@ impl<A: Application> State<A> {
         Ok(Sent::Open)
     }
 
-    pub(crate) fn send(
-        &mut self,
-        exchange: ExchangeId,
-        event: SendEvent<A::Body, A::Text>,
-    ) -> Result<Sent, SendError> {
+    pub(crate) fn send(&mut self, exchange: ExchangeId, event: SendEvent<A::Body, A::Text>) -> Result<Sent, SendError> {
         if let SendEvent::ResponseStart(start) = event {
             return self.start(exchange, &start);
         }
@@ -202,11 +191,13 @@ impl<A: Application> State<A> {
         }
         let now = self.clock.now();
         apply(&mut connection.http, event, &now)?;
+        connection.send_blocked = false;
         let http = &mut connection.http;
         if !http.exchange_is_open() && http.websocket().is_some() {
             // Closed or denied: what is sent from now on finds nobody (WS-23).
+            let sent = http.shortfall().map_or(Sent::Open, |(promised, sent)| Sent::Short { promised, sent });
             self.complete(key);
-            return Ok(Sent::Open);
+            return Ok(sent);
         }
         if !http.exchange_is_open() && !http.disconnected() {
             let sent = match http.shortfall() {
@@ -221,6 +212,7 @@ impl<A: Application> State<A> {
             connection.write(&now);
         }
         let blocked = connection.http.transmit().len() > HIGH_WATER;
+        connection.send_blocked = blocked;
         let over = connection.is_over(&now);
         let accepted = connection.log.is_some() && connection.http.response_status() == Some(101);
         if accepted {
@@ -276,7 +268,8 @@ impl<A: Application> State<A> {
         }
         let finished = connection.http.finish(outcome, &now);
         match finished {
-            Finished::Complete => {}
+            // What the end itself has to say, a close frame or the last chunk, may still be unwritten.
+            Finished::Complete if connection.queued || connection.http.transmit().is_empty() => {}
             Finished::Disconnected => self.enqueue(key),
             _ => self.complete(key),
         }

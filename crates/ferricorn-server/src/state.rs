@@ -207,7 +207,6 @@ impl<A: Application> State<A> {
             Taken::Request(request) => {
                 connection.sequence = connection.sequence.wrapping_add(1);
                 connection.body_given = request.websocket;
-                connection.running = true;
                 connection.quiet = false;
                 if config.access_log {
                     let (method, target) = (self.line.method().to_owned(), self.line.target());
@@ -218,6 +217,7 @@ impl<A: Application> State<A> {
                     self.complete(key);
                     return None;
                 }
+                connection.running = true;
                 self.running += 1;
                 self.calls += 1;
                 let subprotocols = connection.http.websocket().map(|socket| socket.subprotocols().to_vec());
@@ -262,7 +262,8 @@ impl<A: Application> State<A> {
         }
         let now = self.clock.now();
         let violation = connection.read_frames(&mut self.buffer, &now);
-        let goes_on = connection.has_input() || connection.http.disconnected() || !connection.http.transmit().is_empty();
+        let goes_on =
+            connection.has_input() || connection.http.disconnected() || !connection.http.transmit().is_empty();
         if let Some(error) = violation {
             self.violated(key, error);
         }

@@ -264,8 +264,8 @@ impl<A: Application, H: Host> Worker<A, H> {
     /// Writes what is queued and goes on with the connections behind it, some rounds at the most.
     fn settle(&self) {
         for _ in 0..4 {
-            self.application.poll();
             self.wake_all();
+            self.application.poll();
             let queue = {
                 let state = &mut *self.state.borrow_mut();
                 state.flush();

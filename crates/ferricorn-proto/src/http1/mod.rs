@@ -254,7 +254,9 @@ impl<B: AsRef<[u8]>> Connection<B> {
         let (_, kind) = self.deadline.filter(|(at, _)| *at <= now.instant)?;
         self.deadline = None;
         match kind {
-            TimeoutKind::KeepAlive | TimeoutKind::Response | TimeoutKind::Pong | TimeoutKind::Close => self.close_idle(),
+            TimeoutKind::KeepAlive | TimeoutKind::Response | TimeoutKind::Pong | TimeoutKind::Close => {
+                self.close_idle()
+            }
             TimeoutKind::Linger => self.fate = Fate::Close,
             TimeoutKind::RequestHead => self.reject(RequestError::HeadTimeout, false, now),
             TimeoutKind::RequestBody => self.reject(RequestError::BodyTimeout, false, now),
@@ -347,7 +349,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
             Expected::Frames => true,
             _ => false,
         };
-        waits && self.fate == Fate::Open && self.transmit.is_empty()
+        waits && self.fate() == Fate::Open && self.transmit.is_empty()
     }
 
     /// What the current exchange can do beyond the core.

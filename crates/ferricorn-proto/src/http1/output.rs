@@ -127,7 +127,13 @@ impl<B: AsRef<[u8]>> Connection<B> {
         self.part(event, Content::File { file, offset: 0, count }, false, now)
     }
 
-    pub(super) fn part(&mut self, event: &'static str, content: Content<B>, more: bool, now: &Now<'_>) -> Result<(), SendError> {
+    pub(super) fn part(
+        &mut self,
+        event: &'static str,
+        content: Content<B>,
+        more: bool,
+        now: &Now<'_>,
+    ) -> Result<(), SendError> {
         let length = content.len();
         let Some(part) = self.exchange.body(event, length, more)? else { return Ok(()) };
         if part.first {

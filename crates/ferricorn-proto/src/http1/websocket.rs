@@ -57,7 +57,9 @@ impl<B: AsRef<[u8]>> Connection<B> {
         let response = Response::of(headers);
         let limits = &*self.limits;
         self.transmit.append(|buffer| {
-            buffer.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n");
+            buffer.extend_from_slice(
+                b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n",
+            );
             handshake.write_fields(subprotocol, buffer);
             encode::fields(buffer, headers, |name| !is_hop_by_hop(name));
             server_fields(buffer, limits, response, now);

@@ -282,3 +282,25 @@ fn an_application_may_wait_for_two_things_at_once() {
     gate.open();
     assert_eq!(client.response().status, 204);
 }
+
+#[test]
+fn ext_15_trailers_that_never_come_end_the_response_when_the_application_returns() {
+    let gate = Gate::default();
+    let opened = gate.clone();
+    let server = Server::start(move |_, _, send: Send| {
+        let gate = opened.clone();
+        async move {
+            let start = asgi::ResponseStart { status: 200, trailers: true, ..asgi::ResponseStart::default() };
+            send.send(asgi::SendEvent::ResponseStart(start)).await?;
+            send.send(last("body")).await?;
+            gate.passed().await;
+            Ok(())
+        }
+    });
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n");
+    assert_eq!(client.head().unwrap().status, 200);
+    assert_eq!(client.chunk().unwrap(), b"body");
+    gate.open();
+    assert_eq!(client.chunk().unwrap(), b"");
+}

@@ -282,3 +282,33 @@ fn an_idle_websocket_gives_its_memory_back_and_goes_on() {
         assert_eq!(direct.event(exchange), received(word));
     }
 }
+
+#[test]
+fn http_21_a_denial_that_is_too_short_is_told_to_the_application() {
+    let direct = Direct::new(logging());
+    let (mut client, exchange) = direct.ask("");
+    let headers = asgi::Headers::from_iter([("content-length", "5")]).unwrap();
+    let start = ResponseStart { status: 401, headers, trailers: false };
+    direct.worker.send(exchange, SendEvent::WebSocketResponseStart(start)).unwrap();
+    let body = direct.counted("no");
+    let sent = direct.worker.send(exchange, SendEvent::WebSocketResponseBody { body, more_body: false }).unwrap();
+    assert_eq!(sent, Sent::Short { promised: 5, sent: 2 });
+    direct.serve(&client);
+    assert!(client.try_response().is_err());
+}
+
+#[test]
+fn a_handshake_that_is_answered_503_leaves_nothing_behind() {
+    let direct = Direct::new(Config { concurrency: 1, ..logging() });
+    let (_socket, first) = direct.open();
+    let mut second = direct.connect();
+    second.send(handshake("/hold", ""));
+    direct.serve(&second);
+    assert_eq!(second.response().status, 503);
+    drop(second);
+    direct.run_until(None, |direct| direct.worker.connections() == 1);
+    for generation in 0..4 {
+        let refused = asgi::ExchangeId { slot: first.slot + 1, generation, sequence: 1 };
+        assert_eq!(direct.worker.receive(refused, Owned), Poll::Ready(ReceiveEvent::Disconnect));
+    }
+}

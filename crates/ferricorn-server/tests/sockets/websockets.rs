@@ -545,3 +545,49 @@ fn ws_27_stopping_closes_with_1012_on_both_sides() {
     drop(sockets);
     server.join();
 }
+#[test]
+fn ws_12_the_applications_close_is_its_own_disconnect_at_once() {
+    let (note, journal) = Journal::new();
+    let server = Server::start(move |_, receive: Receive, send: Send| {
+        let note = note.clone();
+        async move {
+            send.send(accept()).await?;
+            assert_eq!(receive.receive().await, ReceiveEvent::WebSocketConnect);
+            let refused = send.send(close(1005, "")).await.unwrap_err().to_string();
+            send.send(close(4001, "that is all")).await.unwrap();
+            note.send((refused, receive.receive().await, receive.receive().await)).unwrap();
+            Ok(())
+        }
+    });
+    let mut socket = Socket::open(&server);
+    let (refused, first, again) = journal.next();
+    assert!(refused.starts_with("1005 may not be sent as a close code"), "{refused}");
+    assert_eq!((first, again), (disconnect(4001, "that is all"), disconnect(4001, "that is all")));
+    // What is on its way is nobody's any more, and the answer still ends it.
+    socket.text("late");
+    socket.ends_with(4001, "that is all");
+}
+
+#[test]
+fn ws_21_a_close_by_an_end_that_comes_later_is_sent_at_once() {
+    for (fails, code) in [(false, 1000), (true, 1011)] {
+        let gate = Gate::default();
+        let opened = gate.clone();
+        let server = Server::start(move |_, _, send: Send| {
+            let gate = opened.clone();
+            async move {
+                send.send(accept()).await?;
+                gate.passed().await;
+                if fails { Err(SendError::Status(7)) } else { Ok(()) }
+            }
+        });
+        let mut socket = Socket::open(&server);
+        socket.ping("open");
+        assert_eq!(socket.next_pong(), "open");
+        let begin = std::time::Instant::now();
+        gate.open();
+        socket.ends_with(code, "");
+        // Not only when the time for the client's answer is over.
+        assert!(begin.elapsed() < Duration::from_secs(5));
+    }
+}
