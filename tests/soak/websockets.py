@@ -22,6 +22,8 @@ INTERVAL = 20.0
 """Seconds from one ping of the server to the next."""
 LATEST = 1.0
 """Seconds by which a ping may be late: the server looks at its deadlines twice a second."""
+SPARE = 100
+"""Descriptors for all else."""
 PER_ADDRESS = 20_000
 """Connections from one loopback address: there are only so many ports."""
 HANDSHAKE = (
@@ -39,26 +41,25 @@ def main() -> int:
     if options.bare:
         print(*asyncio.run(bare(options.idle)))
         return 0
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, options.idle + 1000), hard))
+    count = allowed_by_descriptors(options.idle)
     with ServerProcess("tests.support.apps:waiting_websocket", "--no-access-log") as server:
         server.wait_until_running()
         before = server.resident()
         address = server.addresses[0]
         assert not isinstance(address, str)
-        idle = Idle(address[1], options.idle)
-        opened = (server.resident() - before) / options.idle
+        idle = Idle(address[1], count)
+        opened = (server.resident() - before) / count
         late = idle.watch(2.2 * INTERVAL)
-        watched = (server.resident() - before) / options.idle
+        watched = (server.resident() - before) / count
         idle.close()
         status = server.stop()
-    task, scope = of_the_application(options.idle)
+    task, scope = of_the_application(count)
     ours = max(opened, watched) - task - scope
-    print(f"{options.idle:,} idle WebSockets: {opened:.0f} bytes each, {watched:.0f} after {2.2 * INTERVAL:.0f} s")
+    print(f"{count:,} idle WebSockets: {opened:.0f} bytes each, {watched:.0f} after {2.2 * INTERVAL:.0f} s")
     print(f"  of these the application's task and frames {task}, its scope {scope}")
     print(f"  ours {ours:.0f} (allowed {ALLOWED}), {ours + scope:.0f} with the scope")
     print(f"  {idle.pings:,} pings, the latest {late:.2f} s late (allowed {LATEST})")
-    return int(ours > ALLOWED or late > LATEST or idle.pings < 2 * options.idle or status != 0)
+    return int(ours > ALLOWED or late > LATEST or idle.pings < 2 * count or status != 0)
 
 
 class Idle:
@@ -104,6 +105,16 @@ class Idle:
             late = max(late, time.monotonic() - self._last[client] - INTERVAL)
             self._last[client] = time.monotonic()
         return late
+
+
+def allowed_by_descriptors(count: int) -> int:
+    """As many, or as this process and its server may have descriptors for, which is then said."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = min(hard, count + SPARE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    if limit < count + SPARE:
+        print(f"not {count:,} but {limit - SPARE:,}: a process may have no more than {hard:,} descriptors here")
+    return limit - SPARE
 
 
 def source(number: int) -> str:
