@@ -275,3 +275,28 @@ fn what_does_not_get_shorter_is_not_compressed() {
         assert_eq!(received, Some(both));
     }
 }
+
+/// Bytes of which no four come twice in the first 8 KiB.
+fn unlike(length: usize) -> Vec<u8> {
+    (0..length).map(|at| if at % 2 == 0 { (at / 2) as u8 } else { (at / 512) as u8 ^ 0x5a }).collect()
+}
+
+/// RFC 1951 section 3.2.5: lengths and distances at both ends of each of their symbols.
+#[test]
+fn every_length_and_distance_that_the_server_writes() {
+    let lengths = (4..=300).map(|length| (300, length));
+    let distances = (0..13).flat_map(|power| [(1 << power) - 1, 1 << power, (1 << power) + 1, 3 << power >> 1]);
+    let distances = distances.chain([8191, 8192, 8193]).filter(|distance| *distance > 0).map(|distance| (distance, 40));
+    for (distance, length) in lengths.chain(distances) {
+        // What is worth it has to be seen at the start.
+        let mut message = [b"!?".repeat(1000), unlike(distance)].concat();
+        for _ in 0..length {
+            message.push(message[message.len() - distance]);
+        }
+        let mut driver = Driver::with_offer(Limits::default(), OFFER);
+        driver.send_binary(&message).unwrap();
+        let [frame] = &driver.written()[..] else { panic!() };
+        assert!(frame.compressed, "{distance} {length}");
+        assert_eq!(Inflater::new(13, true).message(&frame.payload).as_ref(), Some(&message), "{distance} {length}");
+    }
+}
