@@ -2,14 +2,16 @@
 
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import cast
+from typing import Any, Protocol, cast
 
 import httpx
 import pytest
 
-from .catalogue import CATALOGUE, Feature, Framework
+from . import websocket
+from .catalogue import CATALOGUE, HTTP, Feature, Framework
 from .server import Server, expected_status, faults_in, running
 
 CLIENT_SECONDS = 15.0
@@ -22,10 +24,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs a test for every framework, or for those that the module names in `FRAMEWORKS`."""
+    """Runs a test for every framework that speaks HTTP, or for those that the module names in `FRAMEWORKS`."""
     if "framework" not in metafunc.fixturenames:
         return
-    names = getattr(metafunc.module, "FRAMEWORKS", CATALOGUE.keys())
+    names = getattr(metafunc.module, "FRAMEWORKS", HTTP)
     needed = [mark.args[0] for mark in metafunc.definition.iter_markers("needs")]
     chosen = [each for each in CATALOGUE.values() if each.name in names and all(map(each.has, needed))]
     metafunc.parametrize("framework", chosen, ids=lambda each: each.name, scope="module", indirect=True)
@@ -86,6 +88,21 @@ def client(server: Server) -> Iterator[httpx.Client]:
     """Asks the module's server; a connection of its own for each request under way, kept alive after it."""
     with connected(server) as client:
         yield client
+
+
+class Connect(Protocol):
+    def __call__(self, path: str, **options: Any) -> websocket.Client: ...
+
+
+@pytest.fixture
+def connect(server: Server) -> Iterator[Connect]:
+    """Opens WebSockets to the module's server, with the options of `websockets`; all are closed after the test."""
+    with ExitStack() as opened:
+
+        def connect(path: str, **options: Any) -> websocket.Client:
+            return opened.enter_context(websocket.connected(server.url + path, **options))
+
+        yield connect
 
 
 @pytest.fixture

@@ -9,8 +9,10 @@ import itertools
 import os
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 
 GREETING = {"message": "hello", "numbers": [1, 2, 3]}
@@ -18,6 +20,12 @@ COOKIES = {"session": "abc", "theme": "dark", "lang": "fr"}
 FILES = Path(os.environ["CONTRACT_FILES"])
 CHUNK = bytes(range(256)) * 256
 """64 KiB: what `/download` is made of."""
+ACCEPT_HEADERS = (("x-greeting", "hello"), ("set-cookie", "session=abc"), ("set-cookie", "theme=dark"))
+"""What `/ws/headers` puts into the handshake's response."""
+DENIAL_STATUS = 401
+DENIAL_HEADERS = (("x-denial", "no ticket"), ("www-authenticate", "Ticket"))
+DENIAL = {"denied": "no ticket"}
+"""`/ws/denied`: the JSON body of the response that is given in place of a WebSocket."""
 DELIBERATE = "deliberate failure"
 """The text of the exceptions that the contract asks for; any other traceback in the log is a fault."""
 SHUTDOWN_NOTE = "application: shut down"
@@ -72,9 +80,44 @@ class Visits:
         self.count = 0
 
 
+class Rooms:
+    """Who is where, for the broadcasts: each member has a queue, and a message goes into all queues of its room."""
+
+    def __init__(self) -> None:
+        self._members: defaultdict[str, set[asyncio.Queue[str]]] = defaultdict(set)
+
+    @contextmanager
+    def member(self, room: str) -> Iterator["asyncio.Queue[str]"]:
+        """A member's queue, for as long as the member is in the room."""
+        queue: asyncio.Queue[str] = asyncio.Queue()
+        self._members[room].add(queue)
+        try:
+            yield queue
+        finally:
+            self._members[room].remove(queue)
+
+    def tell(self, room: str, text: str) -> None:
+        """Puts `text` into the queue of each member, the sender's included."""
+        for queue in self._members[room]:
+            queue.put_nowait(text)
+
+
+rooms = Rooms()
+
+
+def note(text: str) -> None:
+    """Writes a line into the log, where the tests wait for it."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def note_shutdown() -> None:
     """Writes the line by which the tests see that the application's shutdown ran."""
-    print(SHUTDOWN_NOTE, file=sys.stderr, flush=True)
+    note(SHUTDOWN_NOTE)
+
+
+def note_disconnect(name: str, code: int | None, reason: str | None = None) -> None:
+    """Writes how a WebSocket ended, as the framework tells it; `reason` is left out where the framework keeps it."""
+    note(f"{name}: disconnected with {code}" + ("" if reason is None else f" {reason!r}"))
 
 
 def on_main_thread() -> bool:

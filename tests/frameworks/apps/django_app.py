@@ -28,6 +28,7 @@ settings.configure(
         "django.middleware.common.CommonMiddleware",
     ],
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    CHANNEL_LAYERS={"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}},
 )
 
 _tasks: set["asyncio.Task[None]"] = set()

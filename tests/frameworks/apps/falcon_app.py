@@ -6,10 +6,11 @@ from typing import Any
 
 import falcon.asgi
 from falcon import HTTP_200
-from falcon.asgi import Request, Response, SSEvent
+from falcon.asgi import Request, Response, SSEvent, WebSocket
 
 from . import common
 from .common import signals
+from .falcon_websockets import add_websockets
 
 
 class Json:
@@ -196,6 +197,32 @@ class Sink:
         resp.media = rest
 
 
+class Failing:
+    async def on_websocket(self, req: Request, ws: WebSocket) -> None:
+        """An HTTP error after the handshake: Falcon closes with 3000 and its status."""
+        await ws.accept()
+        raise falcon.HTTPTooManyRequests
+
+
+class WebSocketSink:
+    async def __call__(self, req: Request, resp: Response | None, ws: WebSocket | None = None, **rest: Any) -> None:
+        assert ws is not None
+        await ws.accept()
+        await ws.send_text(rest["rest"])
+
+
+class Stamp:
+    """Middleware around WebSockets alone."""
+
+    async def process_request_ws(self, req: Request, ws: WebSocket) -> None:
+        if req.get_param("stamp") == "forged":
+            raise falcon.HTTPForbidden
+
+    async def process_resource_ws(self, req: Request, ws: WebSocket, resource: object, params: dict[str, Any]) -> None:
+        if name := req.get_param("stamp"):
+            signals.set(name)
+
+
 class Lifespan:
     async def process_startup(self, scope: dict[str, Any], event: dict[str, Any]) -> None:
         scope["state"] |= {"visits": common.Visits(), "loop": asyncio.get_running_loop()}
@@ -204,7 +231,7 @@ class Lifespan:
         common.note_shutdown()
 
 
-app = falcon.asgi.App(middleware=[Lifespan()])
+app = falcon.asgi.App(middleware=[Lifespan(), Stamp()])
 app.add_route("/json", Json())
 app.add_route("/request/{name}", Describe())
 app.add_route("/form", Form())
@@ -228,5 +255,8 @@ app.add_route("/together/{name}/{parties:int}", Together())
 app.add_route("/signals/{name}", Signal())
 app.add_route("/pings", Pings())
 app.add_route("/scheduled/{name}", Scheduled())
+add_websockets(app)
+app.add_route("/failing/ws", Failing())
 app.add_sink(Sink(), r"/sink/(?P<rest>.*)")
+app.add_sink(WebSocketSink(), r"/sink/ws/(?P<rest>.*)")
 app.add_static_route("/static", common.FILES)

@@ -5,13 +5,28 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import BackgroundTasks, Body, Depends, FastAPI, File, Form, Query, Request, Response, UploadFile
+from fastapi import (
+    BackgroundTasks,
+    Body,
+    Cookie,
+    Depends,
+    FastAPI,
+    File,
+    Form,
+    Query,
+    Request,
+    Response,
+    UploadFile,
+    WebSocket,
+    WebSocketDisconnect,
+    WebSocketException,
+)
 from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, PositiveInt
 from starlette.requests import ClientDisconnect
 
-from . import common
+from . import common, starlette_websockets
 from .common import signals
 
 
@@ -185,6 +200,10 @@ async def wait_for_signal(name: str) -> dict[str, str]:
     return {"name": name}
 
 
+for path, handler in starlette_websockets.HANDLERS.items():
+    app.add_api_websocket_route(path, handler)
+
+
 # What only FastAPI has: see test_fastapi.py.
 
 
@@ -245,3 +264,38 @@ async def resumed_events(request: Request) -> AsyncIterable[ServerSentEvent]:
     first = int(request.headers.get("last-event-id", "0")) + 1
     for number in range(first, first + 3):
         yield ServerSentEvent(data={"number": number}, id=str(number), event="count")
+
+
+async def ticket(ticket: Annotated[str | None, Cookie()] = None) -> str:
+    """A dependency that denies the WebSocket, as FastAPI's documentation does it."""
+    if ticket is None:
+        raise WebSocketException(1008, "no ticket")
+    return ticket
+
+
+@app.websocket("/ticket/{number}")
+async def with_ticket(
+    websocket: WebSocket, number: int, ticket: Annotated[str, Depends(ticket)], words: Annotated[list[str], Query()]
+) -> None:
+    await websocket.accept()
+    await websocket.send_json({"number": number, "ticket": ticket, "words": words})
+    raise WebSocketException(4001, "over")
+
+
+@app.websocket("/connection/{name}")
+async def with_connection(websocket: WebSocket, connection: Annotated[str, Depends(connection)]) -> None:
+    """Ends by WebSocketDisconnect; the dependency is given back then."""
+    await websocket.accept()
+    await websocket.send_text(connection)
+    try:
+        while True:
+            await websocket.receive_text()
+    except WebSocketDisconnect:
+        pass
+
+
+@app.websocket("/orders/ws")
+async def orders(websocket: WebSocket) -> None:
+    await websocket.accept()
+    async for item in websocket.iter_json():
+        await websocket.send_text(Order.model_validate(item).model_dump_json())

@@ -1,21 +1,36 @@
 """The contract as a Litestar application."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from litestar import Litestar, Request, Response, get, head, post, route
+from litestar import (
+    Litestar,
+    Request,
+    Response,
+    WebSocket,
+    get,
+    head,
+    post,
+    route,
+    websocket,
+    websocket_listener,
+    websocket_stream,
+)
 from litestar.background_tasks import BackgroundTask
+from litestar.connection import ASGIConnection
 from litestar.datastructures import UploadFile
+from litestar.dto import DataclassDTO
 from litestar.enums import HttpMethod, MediaType, RequestEncodingType
-from litestar.exceptions import InternalServerException
+from litestar.exceptions import InternalServerException, NotAuthorizedException
+from litestar.handlers import BaseRouteHandler, WebsocketListener
 from litestar.params import Body
 from litestar.response import File, ServerSentEvent, ServerSentEventMessage, Stream
 from litestar.static_files import create_static_files_router
 
-from . import common
+from . import common, litestar_websockets
 from .common import signals
 
 
@@ -214,6 +229,60 @@ async def packed(data: Annotated[Person, Body(media_type=RequestEncodingType.MES
     return data
 
 
+Socket = WebSocket[Any, Any, Any]
+
+
+@websocket_listener("/listener/person", dto=DataclassDTO[Person])
+async def person_listener(data: Person) -> Person:
+    """Litestar receives, validates, sends: what a listener returns goes back."""
+    return Person(data.name.upper(), data.city)
+
+
+@websocket_listener("/listener/sync", receive_mode="binary", send_mode="binary", sync_to_thread=True)
+def sync_listener(data: bytes) -> bytes:
+    return data + (b"" if common.on_main_thread() else b" in a thread")
+
+
+class Visitor(WebsocketListener):
+    """A listener as a class: what it does at the handshake and at the end."""
+
+    path = "/listener/{name:str}/visitor"
+
+    async def on_accept(self, socket: Socket) -> None:
+        common.note(f"{socket.path_params['name']}: came")
+
+    async def on_disconnect(self, socket: Socket) -> None:
+        common.note(f"{socket.path_params['name']}: went")
+
+    async def on_receive(self, data: str, socket: Socket) -> str:
+        return f"{socket.path_params['name']} {data}"
+
+
+@websocket_stream("/streamed/{name:str}")
+async def streamed(name: str) -> AsyncGenerator[dict[str, str], None]:
+    """Litestar iterates, and gives the iterator up when the client is gone."""
+    async for tick in common.ticks(name):
+        yield {"tick": tick}
+
+
+@websocket("/packed/ws")
+async def packed_socket(socket: Socket) -> None:
+    await socket.accept()
+    async for item in socket.iter_msgpack():
+        await socket.send_msgpack(item)
+
+
+def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    if "ticket" not in connection.cookies:
+        raise NotAuthorizedException("no ticket")
+
+
+@websocket("/guarded/ws", guards=[guard])
+async def guarded(socket: Socket) -> None:
+    await socket.accept()
+    await socket.close(4001, "over")
+
+
 @asynccontextmanager
 async def lifespan(app: Litestar) -> AsyncIterator[None]:
     app.state.loop = asyncio.get_running_loop()
@@ -251,6 +320,13 @@ app = Litestar(
         named_events,
         noted,
         packed,
+        *litestar_websockets.handlers,
+        person_listener,
+        sync_listener,
+        Visitor,
+        streamed,
+        packed_socket,
+        guarded,
         create_static_files_router("/static", directories=[common.FILES]),
     ],
     lifespan=[lifespan],

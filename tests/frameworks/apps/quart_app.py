@@ -4,15 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from quart import Quart, Response, jsonify, request, send_file, stream_with_context
+from quart import Quart, Response, abort, jsonify, request, send_file, session, stream_with_context, websocket
 
-from . import common
+from . import common, quart_websockets
 from .common import signals
 
 app = Quart(__name__)
 app.config["MAX_CONTENT_LENGTH"] = None
 app.config["MAX_FORM_MEMORY_SIZE"] = None
 app.config["RESPONSE_TIMEOUT"] = None
+app.secret_key = "not a secret"
+app.register_blueprint(quart_websockets.blueprint)
 
 
 @app.before_serving
@@ -198,3 +200,26 @@ async def context(name: str) -> Response:
             yield request.path.encode() + b" " + piece
 
     return stream_of(body(), "text/plain")
+
+
+@app.websocket("/aborted/<int:status>")
+async def aborted(status: int) -> None:
+    abort(status)
+
+
+@app.websocket("/json/ws")
+async def json_socket() -> None:
+    while True:
+        item = await websocket.receive_json()
+        await websocket.send_json({"path": websocket.path, "got": item})
+
+
+@app.route("/session")
+async def sign_in() -> str:
+    session["user"] = "Zoë"
+    return ""
+
+
+@app.websocket("/session/ws")
+async def session_socket() -> None:
+    await websocket.send(session["user"])

@@ -8,8 +8,9 @@ from typing import Any
 import responder
 from responder import Request, Response
 from starlette.requests import ClientDisconnect
+from starlette.websockets import WebSocket
 
-from . import common
+from . import common, starlette_websockets
 from .common import signals
 
 
@@ -170,6 +171,10 @@ async def signal(req: Request, resp: Response, *, name: str) -> None:
     resp.media = {"name": name}
 
 
+for path, handler in starlette_websockets.HANDLERS.items():
+    app.add_route(path, handler, websocket=True)
+
+
 # What only Responder has: see test_responder.py.
 
 
@@ -202,3 +207,16 @@ def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[by
 
 
 app.mount("/wsgi", wsgi)
+
+
+@app.before_request(websocket=True)
+async def look_at_ticket(ws: WebSocket) -> None:
+    if ws.query_params.get("ticket") == "forged":
+        await ws.close(4003)
+
+
+@app.websocket_route("/typed/{number:int}")
+async def typed(ws: WebSocket, *, number: int, word: str = responder.Query()) -> None:
+    await ws.accept()
+    await ws.send_json({"number": number, "word": word})
+    await ws.close()

@@ -8,15 +8,17 @@ from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
+from starlette.endpoints import WebSocketEndpoint
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket
 
-from . import common
+from . import common, starlette_websockets
 from .common import signals
 
 
@@ -200,6 +202,50 @@ async def where(request: Request) -> Response:
     return PlainTextResponse(f"{request.scope['root_path']} {request.url_for('mounted:where')}")
 
 
+class Counter(WebSocketEndpoint):
+    """A WebSocket as a class: counts what comes as JSON."""
+
+    encoding = "json"
+
+    async def on_connect(self, websocket: WebSocket) -> None:
+        await websocket.accept()
+        self.total = 0
+
+    async def on_receive(self, websocket: WebSocket, data: int) -> None:
+        self.total += data
+        await websocket.send_json(self.total)
+
+    async def on_disconnect(self, websocket: WebSocket, close_code: int) -> None:
+        common.note_disconnect(websocket.path_params["name"], close_code)
+
+
+async def iterate(websocket: WebSocket) -> None:
+    """Each of Starlette's iterators ends by itself when the client is gone."""
+    await websocket.accept()
+    match websocket.path_params["kind"]:
+        case "text":
+            async for text in websocket.iter_text():
+                await websocket.send_text(text.upper())
+        case "bytes":
+            async for data in websocket.iter_bytes():
+                await websocket.send_bytes(data[::-1])
+        case "json":
+            async for item in websocket.iter_json():
+                await websocket.send_json({"got": item}, mode="binary")
+    signals.set(websocket.path_params["name"])
+
+
+async def gated_denial(websocket: WebSocket) -> None:
+    pieces = common.gated(websocket.path_params["name"])
+    await websocket.send_denial_response(StreamingResponse(pieces, 418, {"x-denial": "streamed"}, "text/plain"))
+
+
+async def session_socket(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.send_json(websocket.session)
+    await websocket.close()
+
+
 class Stamp(BaseHTTPMiddleware):
     """The middleware base that wraps receive, send and the response's body: the one that strains a server most."""
 
@@ -242,6 +288,9 @@ app = Starlette(
         Route("/signals/{name}", signal, methods=["GET", "POST"]),
         Route("/sync/lines", sync_lines),
         Route("/file/temporary", temporary_file),
+        WebSocketRoute("/counter/{name}", Counter),
+        WebSocketRoute("/iterate/{kind}/{name}", iterate),
+        WebSocketRoute("/denied/{name}", gated_denial),
         Mount("/static", StaticFiles(directory=common.FILES)),
         Mount(
             "/stamped",
@@ -251,10 +300,15 @@ app = Starlette(
                 Route("/upload", upload, methods=["POST"]),
                 Route("/background/{name}", background),
                 Route("/session", counting_session),
+                WebSocketRoute("/session/ws", session_socket),
             ],
             middleware=[Middleware(Stamp), Middleware(SessionMiddleware, secret_key="not a secret")],
         ),
         Mount("/mounted", name="mounted", routes=[Route("/where", where, name="where")]),
+        *(
+            WebSocketRoute(path, starlette_websockets.by_name(handler))
+            for path, handler in starlette_websockets.HANDLERS.items()
+        ),
     ],
     lifespan=lifespan,
 )
