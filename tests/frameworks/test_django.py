@@ -5,8 +5,11 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
 
-from .catalogue import Framework
+from . import websocket
+from .catalogue import CATALOGUE, Framework
 from .conftest import assert_stops_cleanly, connected
 from .server import Server, running
 
@@ -45,3 +48,14 @@ def test_root_path(framework: Framework, files: Path) -> None:
         told = client.get("/prefix/reverse?q=1").json()
         assert told == {"path": "/prefix/reverse", "url": f"{server.url}/prefix/reverse?q=1", "link": "/prefix/json"}
         assert_stops_cleanly(server, framework)
+
+
+def test_a_websocket_for_plain_django_is_answered_with_an_error(files: Path) -> None:
+    """Its handler raises for the scope, which leaves a traceback in the log; other requests go on."""
+    framework = CATALOGUE["django"]
+    with running(framework.target, files) as server, connected(server) as client:
+        with pytest.raises(InvalidStatus) as denied, websocket.connected(f"{server.url}/ws/echo"):
+            pass
+        assert denied.value.response.status_code == 500
+        assert client.get("/json").status_code == 200
+        server.wait_logged("Django can only handle ASGI/HTTP connections, not websocket.")

@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.frames import Close
+
+from .conftest import Connect
 
 FRAMEWORKS = ("falcon",)
 
@@ -26,3 +31,24 @@ def test_static_file_by_range(client: httpx.Client, files: Path) -> None:
     response = client.get("/static/small.bin", headers={"range": "bytes=-100"})
     assert response.status_code == 206
     assert response.content == (files / "small.bin").read_bytes()[-100:]
+
+
+# WebSockets
+
+
+def test_http_error_after_the_handshake(connect: Connect) -> None:
+    assert connect("/failing/ws").read_to_close() == Close(3429, "Too Many Requests")
+
+
+def test_websocket_sink(connect: Connect) -> None:
+    assert connect("/sink/ws/a/b%20c/d").receive() == "a/b c/d"
+
+
+def test_middleware_around_websockets(connect: Connect, client: httpx.Client, name: str) -> None:
+    socket = connect(f"/ws/echo?stamp={name}")
+    assert client.get(f"/signals/{name}").status_code == 200
+    socket.send("hello")
+    assert socket.receive() == "hello"
+    with pytest.raises(InvalidStatus) as denied:
+        connect("/ws/echo?stamp=forged")
+    assert denied.value.response.status_code == 403

@@ -4,6 +4,10 @@ import json
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.frames import Close
+
+from .conftest import Connect
 
 FRAMEWORKS = ("fastapi",)
 
@@ -47,3 +51,37 @@ def test_events_resumed(client: httpx.Client) -> None:
 def test_openapi(client: httpx.Client) -> None:
     assert "/orders" in client.get("/openapi.json").json()["paths"]
     assert client.get("/docs").headers["content-type"].startswith("text/html")
+
+
+# WebSockets
+
+
+def test_websocket_with_parameters_and_dependencies(connect: Connect) -> None:
+    socket = connect("/ticket/7?words=a&words=b", additional_headers={"cookie": "ticket=yellow"})
+    assert json.loads(socket.receive()) == {"number": 7, "ticket": "yellow", "words": ["a", "b"]}
+    assert socket.read_to_close() == Close(4001, "over")
+
+
+@pytest.mark.parametrize(
+    ("path", "cookie"), [("/ticket/7?words=a", ""), ("/ticket/seven?words=a", "ticket=x"), ("/ticket/7", "ticket=x")]
+)
+def test_websocket_that_a_dependency_or_the_validation_refuses(connect: Connect, path: str, cookie: str) -> None:
+    with pytest.raises(InvalidStatus) as denied:
+        connect(path, additional_headers={"cookie": cookie})
+    assert denied.value.response.status_code == 403
+
+
+@pytest.mark.parametrize("way", ["close", "vanish"])
+def test_a_dependency_is_given_back_when_its_websocket_ends(
+    connect: Connect, client: httpx.Client, name: str, way: str
+) -> None:
+    socket = connect(f"/connection/{name}")
+    assert socket.receive() == "connected"
+    getattr(socket, way)()
+    assert client.get(f"/signals/{name}.closed").status_code == 200
+
+
+def test_models_over_a_websocket(connect: Connect) -> None:
+    socket = connect("/orders/ws")
+    socket.send('{"article": "tea", "amount": 2}')
+    assert json.loads(socket.receive()) == {"article": "tea", "amount": 2}

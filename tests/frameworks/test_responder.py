@@ -1,6 +1,13 @@
 """What Responder has beyond the contract: its background queue, sessions, compression, a WSGI application inside."""
 
+import json
+
 import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.frames import Close
+
+from .conftest import Connect
 
 FRAMEWORKS = ("responder",)
 
@@ -26,3 +33,19 @@ def test_wsgi_application_inside(client: httpx.Client) -> None:
     """It runs in a thread and reads the body and writes the answer through the event loop."""
     response = client.post("/wsgi/path", content=b"x" * 200_000)
     assert response.text == "/wsgi /path " + "x" * 200_000
+
+
+# WebSockets
+
+
+def test_websocket_with_parameters(connect: Connect) -> None:
+    socket = connect("/typed/7?word=hello")
+    assert json.loads(socket.receive()) == {"number": 7, "word": "hello"}
+    assert socket.read_to_close() == Close(1000, "")
+
+
+@pytest.mark.parametrize("path", ["/typed/7", "/typed/7?word=hello&ticket=forged"])
+def test_websocket_that_the_validation_or_a_hook_refuses(connect: Connect, path: str) -> None:
+    with pytest.raises(InvalidStatus) as denied:
+        connect(path)
+    assert denied.value.response.status_code == 403

@@ -1,10 +1,13 @@
 """What Starlette has beyond the contract: files by ranges, middleware around everything, sessions, mounts."""
 
+import json
 from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
+import pytest
 
+from .conftest import Connect
 from .server import Server
 from .test_contract import digest_of, events_in
 
@@ -92,3 +95,56 @@ def test_an_exception_after_the_whole_response_is_logged_and_the_connection_goes
     server.wait_logged("RuntimeError: deliberate failure")
     raw.request("GET", "/json")
     assert raw.getresponse().status == 200
+
+
+# WebSockets
+
+
+def test_websocket_as_a_class(connect: Connect, server: Server, name: str) -> None:
+    socket = connect(f"/counter/{name}")
+    for number in (1, 2, 3):
+        socket.send(str(number))
+    assert [socket.receive() for _ in range(3)] == ["1", "3", "6"]
+    socket.close(3001)
+    server.wait_logged(f"{name}: disconnected with 3001")
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "received"),
+    [("text", "abc", "ABC"), ("bytes", b"abc", b"cba"), ("json", '{"a": [1]}', b'{"got":{"a":[1]}}')],
+)
+def test_iterating_over_messages(
+    connect: Connect, client: httpx.Client, name: str, kind: str, sent: str | bytes, received: str | bytes
+) -> None:
+    socket = connect(f"/iterate/{kind}/{name}")
+    for _ in range(3):
+        socket.send(sent)
+        assert socket.receive() == received
+    socket.close()
+    assert client.get(f"/signals/{name}").status_code == 200
+
+
+def test_streamed_denial_response(client: httpx.Client, name: str) -> None:
+    """A piece of it arrives before the next one exists; the connection ends with it."""
+    handshake = {
+        "connection": "upgrade",
+        "upgrade": "websocket",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    with client.stream("GET", f"/denied/{name}", headers=handshake) as response:
+        assert (response.status_code, response.headers["x-denial"]) == (418, "streamed")
+        assert "upgrade" not in response.headers
+        assert not [header for header in response.headers if header.startswith("sec-websocket")]
+        pieces = response.iter_lines()
+        assert next(pieces) == "first"
+        client.post(f"/signals/{name}")
+        assert list(pieces) == ["second"]
+
+
+def test_session_of_a_websocket(client: httpx.Client, connect: Connect) -> None:
+    """Through BaseHTTPMiddleware, which lets WebSockets pass, and with the cookie of an HTTP response."""
+    client.get("/stamped/session")
+    cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+    socket = connect("/stamped/session/ws", additional_headers={"cookie": cookies})
+    assert json.loads(socket.receive()) == {"count": 1}
