@@ -1,17 +1,23 @@
-"""Fixtures: the event loops that every test runs on, and servers that stop when their test ends."""
+"""Fixtures: the event loops that every test runs on, servers that stop when their test ends, and the command."""
 
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from click.testing import Result
+
+    from ferricorn.config import Config
     from tests.support.process import ServerProcess, StartProcess
     from tests.support.server import RunningServer, Serve
 
@@ -73,3 +79,47 @@ def start_process(loop: str) -> Iterator[StartProcess]:
             return running.enter_context(ServerProcess(app, "--loop", loop, *arguments, **more))
 
         yield start
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
+    """Runs the command in an empty folder, in an environment without options but for those that are given."""
+    from click.testing import CliRunner
+
+    from ferricorn import cli
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    for logger in (logging.getLogger("ferricorn"), logging.getLogger("ferricorn.access")):
+        # As in a new process: without the handlers of earlier servers, or pytest's.
+        monkeypatch.setattr(logger, "handlers", [])
+        monkeypatch.setattr(logger, "propagate", True)
+    # A copy: what an env file sets ends with the test.
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(("FERRICORN_", "UVICORN_"))}
+    monkeypatch.setattr(os, "environ", kept)
+
+    def invoke(*arguments: str, **environment: str) -> Result:
+        return CliRunner().invoke(cli.main, arguments, env=environment, prog_name="ferricorn")
+
+    return invoke
+
+
+@pytest.fixture
+def config_of(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
+    """The configuration that a command line leads to, without serving."""
+    from ferricorn import cli
+
+    made: list[Config] = []
+
+    class Recorder(cli.CommandServer):
+        def run(self) -> None:
+            made.append(self.config)
+
+    monkeypatch.setattr(cli, "CommandServer", Recorder)
+
+    def config(*arguments: str, **environment: str) -> Config:
+        result = run(*arguments, **environment)
+        assert result.exit_code == 0, result.output
+        return made.pop()
+
+    return config

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from ferricorn import __version__, cli
 from ferricorn.config import OPTIONS, Config
@@ -40,43 +39,6 @@ def sample(option: Option) -> tuple[list[str], object]:
     return [text], value
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
-    """Runs the command in an empty folder, in an environment without options but for those that are given."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path.copy())
-    for logger in (logging.getLogger("ferricorn"), logging.getLogger("ferricorn.access")):
-        # As in a new process: without the handlers of earlier servers, or pytest's.
-        monkeypatch.setattr(logger, "handlers", [])
-        monkeypatch.setattr(logger, "propagate", True)
-    for name in ("FERRICORN_APP", *(option.environment for option in OPTIONS)):
-        monkeypatch.delenv(name, raising=False)
-
-    def invoke(*arguments: str, **environment: str) -> Result:
-        return CliRunner().invoke(cli.main, arguments, env=environment, prog_name="ferricorn")
-
-    return invoke
-
-
-@pytest.fixture
-def config_of(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
-    """The configuration that a command line leads to, without serving."""
-    made: list[Config] = []
-
-    class Recorder(cli.CommandServer):
-        def run(self) -> None:
-            made.append(self.config)
-
-    monkeypatch.setattr(cli, "CommandServer", Recorder)
-
-    def config(*arguments: str, **environment: str) -> Config:
-        result = run(*arguments, **environment)
-        assert result.exit_code == 0, result.output
-        return made.pop()
-
-    return config
-
-
 def with_option(option: Option, value: object) -> Config:
     keyword: Any = {option.name: value}
     return Config("main:app", **keyword)
@@ -87,12 +49,15 @@ def test_without_options_everything_is_default(config_of: Callable[..., Config])
 
 
 @every_option
-def test_every_option_arrives_from_the_command_line(option: Option, config_of: Callable[..., Config]) -> None:
+def test_every_option_arrives_from_the_command_line(
+    option: Option, config_of: Callable[..., Config], tmp_path: Path
+) -> None:
     if isinstance(option.kind, Flag):
         for flag in option.flags.split("/"):
             assert getattr(config_of(flag, "main:app"), option.name) is not flag.startswith("--no-")
         return
     texts, value = sample(option)
+    (tmp_path / "some text").touch()
     arguments = [argument for text in texts for argument in (f"--{option.flag}", text)]
     assert config_of("main:app", *arguments) == with_option(option, value)
 
@@ -115,12 +80,15 @@ def test_a_flag_may_be_given_a_value(config_of: Callable[..., Config], arguments
 
 
 @every_option
-def test_every_option_arrives_from_the_environment(option: Option, config_of: Callable[..., Config]) -> None:
+def test_every_option_arrives_from_the_environment(
+    option: Option, config_of: Callable[..., Config], tmp_path: Path
+) -> None:
     if isinstance(option.kind, Flag):
         for text, meant in (("1", True), ("no", False)):
             assert getattr(config_of("main:app", **{option.environment: text}), option.name) is meant
         return
     texts, value = sample(option)
+    (tmp_path / "some text").touch()
     separator = option.kind.separator if isinstance(option.kind, Repeated) else ""
     config = config_of("main:app", **{option.environment: separator.join(texts)})
     assert config == with_option(option, value)
@@ -241,6 +209,9 @@ def test_a_traceback_is_shown_where_the_module_raised(
     assert result.output.splitlines()[-1] == "ModuleNotFoundError: No module named 'nowhere_at_all'"
 
 
+COMMANDS = ["config", "check_config", "print_config"]
+
+
 def test_the_parameters_are_those_that_are_declared() -> None:
     declared = [option.name for option in OPTIONS]
-    assert [parameter.name for parameter in cli.main.params] == ["app", *declared, "version"]
+    assert [parameter.name for parameter in cli.main.params] == ["app", *declared, *COMMANDS, "version"]

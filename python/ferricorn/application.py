@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from ferricorn import environment
 from ferricorn.config import Config
 from ferricorn.errors import StartupError
 from ferricorn.importer import add_to_path, import_object
@@ -14,10 +15,12 @@ from ferricorn.logging import error_log as log
 
 
 def find(config: Config) -> object:
-    """What `config.app` names, or is. Raises StartupError.
+    """What `config.app` names, or is, in the environment that `config.env_file` adds to. Raises StartupError.
 
     Not a coroutine, so that a module may run an event loop of its own when it is imported.
     """
+    if config.env_file is not None:
+        environment.load(config.env_file)
     if not isinstance(config.app, str):
         return config.app
     add_to_path(config.app_dir)

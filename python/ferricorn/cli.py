@@ -15,10 +15,13 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
+from ferricorn import environment, settings
 from ferricorn._ferricorn import __version__
 from ferricorn.config import OPTIONS, Config
+from ferricorn.errors import StartupError
 from ferricorn.options import ENVIRONMENT_PREFIX, Choice, Flag, Option, Repeated
 from ferricorn.server import Server
+from ferricorn.settings import Setting
 
 _EPILOG: Final = "Exit status: 0 after a shutdown, 2 for wrong usage, 3 when the server could not start."
 _LAST_SECONDS: Final = 2.0
@@ -26,7 +29,8 @@ _LAST_SECONDS: Final = 2.0
 _EXIT_INTERRUPTED: Final = 130
 """What a shell reports for a program that SIGINT has ended."""
 _TWO_WAY_FLAGS: Final = {o.flags.split("/")[0]: o.flags.split("/") for o in OPTIONS if "/" in o.flags}
-_GIVEN: Final = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+_APP_VARIABLE: Final = f"{ENVIRONMENT_PREFIX}APP"
+_COMMAND_LINE: Final = "command line"
 
 
 class ServerOption(click.Option):
@@ -67,17 +71,33 @@ class ServerOption(click.Option):
 
     def value_from_envvar(self, ctx: click.Context) -> Any:
         """What click would have found on the command line. What cannot be read is told by the variable's name."""
-        text = os.environ.get(self.option.environment)
-        if not text:
+        name = environment.variable(self.option)
+        if not name:
             return None
-        kind = self.option.kind
         try:
-            value = kind.parse(text)
+            value = environment.check(self.option, name)
         except ValueError as error:
-            raise click.BadParameter(f"{error}.", ctx, self, f"${self.option.environment}") from None
-        if isinstance(kind, Repeated):
-            return [part for part in text.split(kind.separator) if part.strip()]
-        return value if isinstance(kind, Flag) else text
+            raise click.BadParameter(f"{error}.", ctx, self, f"${name}") from None
+        if isinstance(self.option.kind, Repeated):
+            return environment.parts(self.option, name)
+        return value if isinstance(self.option.kind, Flag) else os.environ[name]
+
+
+class EnvFileOption(ServerOption):
+    """`--env-file`, read before the other options: it may hold their variables."""
+
+    def __init__(self, option: Option) -> None:
+        super().__init__(option)
+        self.is_eager = True
+
+    def _parse(self, ctx: click.Context, parameter: click.Parameter, text: Any) -> object:
+        path = super()._parse(ctx, parameter, text)
+        if isinstance(path, str) and not ctx.resilient_parsing:
+            try:
+                environment.load(path)
+            except StartupError as error:
+                raise click.UsageError(str(error)) from None
+        return path
 
 
 def _metavar(option: Option) -> str | None:
@@ -164,12 +184,37 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool
         ctx.exit()
 
 
-def _serve(app: str, **_values: object) -> None:
+def _serve(config: str | None, check_config: bool, print_config: bool, **_values: object) -> None:
     """Serve the ASGI application APP, given as MODULE:ATTRIBUTE, for example main:app."""
     try:
-        server = CommandServer(Config(app, **_given()))
+        given = settings.load(config) | _given()
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if "app" not in given:
+        raise click.UsageError("Missing argument 'APP'.")
+    try:
+        chosen = Config(**{name: setting.value for name, setting in given.items()})
     except (TypeError, ValueError) as error:
         raise click.UsageError(f"{error}.") from None
+    if check_config:
+        _check(chosen)
+    if print_config:
+        click.echo(settings.render(given), nl=False)
+    if not (check_config or print_config):
+        _run(CommandServer(chosen))
+
+
+def _check(config: Config) -> None:
+    """Reads the files that options name. The application is not imported: that may have effects."""
+    try:
+        if config.env_file is not None:
+            environment.load(config.env_file)
+    except StartupError as error:
+        raise click.UsageError(str(error)) from None
+    click.echo("The configuration is valid.", err=True)
+
+
+def _run(server: CommandServer) -> None:
     try:
         server.run()
     except KeyboardInterrupt:
@@ -177,10 +222,22 @@ def _serve(app: str, **_values: object) -> None:
     sys.exit(_status(server))
 
 
-def _given() -> dict[str, Any]:
-    """The options that were given, on the command line or in the environment."""
+def _given() -> dict[str, Setting]:
+    """What was given on the command line or in the environment, with its origin."""
     ctx = click.get_current_context()
-    return {o.name: ctx.params[o.name] for o in OPTIONS if ctx.get_parameter_source(o.name) in _GIVEN}
+    variables = {"app": _APP_VARIABLE, **{option.name: environment.variable(option) for option in OPTIONS}}
+    given = {}
+    for name, variable in variables.items():
+        source = ctx.get_parameter_source(name)
+        if source is ParameterSource.COMMANDLINE:
+            given[name] = Setting(ctx.params[name], _COMMAND_LINE)
+        elif source is ParameterSource.ENVIRONMENT:
+            given[name] = Setting(ctx.params[name], f"${variable}")
+    return given
+
+
+def _server_option(option: Option) -> ServerOption:
+    return EnvFileOption(option) if option.name == "env_file" else ServerOption(option)
 
 
 main: Final = GroupedCommand(
@@ -191,8 +248,19 @@ main: Final = GroupedCommand(
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     params=[
-        click.Argument(["app"], envvar=f"{ENVIRONMENT_PREFIX}APP"),
-        *map(ServerOption, OPTIONS),
+        click.Argument(["app"], envvar=_APP_VARIABLE, required=False),
+        *map(_server_option, OPTIONS),
+        click.Option(
+            ["--config"],
+            metavar="FILE",
+            envvar=f"{ENVIRONMENT_PREFIX}CONFIG",
+            help="Read options from a TOML file, in place of ./ferricorn.toml or of [tool.ferricorn] in "
+            f"./pyproject.toml.  [${ENVIRONMENT_PREFIX}CONFIG]",
+        ),
+        click.Option(
+            ["--check-config"], is_flag=True, help="Check the options and the files that they name, and exit."
+        ),
+        click.Option(["--print-config"], is_flag=True, help="Show every option with its value's origin, and exit."),
         click.Option(
             ["--version"],
             is_flag=True,

@@ -56,14 +56,21 @@ class Config:
         (),
         LISTENING,
         "Listen on HOST:PORT, [IPV6]:PORT, unix:PATH or fd://NUMBER instead of host and port; may be repeated.",
+        uvicorn="",
     )
     uds: str | None = option(Text("PATH"), None, LISTENING, "Listen on a unix domain socket.")
-    uds_mode: int = option(Permissions(), 0o666, LISTENING, "File permissions of unix domain sockets.")
+    uds_mode: int = option(Permissions(), 0o666, LISTENING, "File permissions of unix domain sockets.", uvicorn="")
     fd: int | None = option(Number("NUMBER", 0, _MOST), None, LISTENING, "Listen on an inherited file descriptor.")
     backlog: int = option(
         Number("NUMBER", 1, _MOST), 2048, LISTENING, "Connections that the kernel may hold before they are accepted."
     )
 
+    env_file: str | None = option(
+        Text("PATH"),
+        None,
+        APPLICATION,
+        "File of NAME=VALUE lines for the environment (needs python-dotenv); variables that are set already stay.",
+    )
     factory: bool = option(
         Flag(), False, APPLICATION, "APP is a function that takes nothing and returns the application."
     )
@@ -159,6 +166,7 @@ class Config:
         LIMITS,
         "Size of a request line with all header fields; larger ones are answered 431, or 414.",
         native=True,
+        uvicorn="h11_max_incomplete_event_size",
     )
     limit_request_body: int = option(
         Number("BYTES", 0, _LARGEST, unit="bytes"),
@@ -166,6 +174,7 @@ class Config:
         LIMITS,
         "Size of a request body; larger ones are answered 413. 0 is no limit.",
         native=True,
+        uvicorn="",
     )
 
     timeout_keep_alive: float = option(
@@ -177,6 +186,7 @@ class Config:
         TIMEOUTS,
         "How long a client may take to send a request's line and header fields. 0 is no limit.",
         native=True,
+        uvicorn="",
     )
     timeout_request_body: float = option(
         Seconds(),
@@ -184,6 +194,7 @@ class Config:
         TIMEOUTS,
         "How long a client may pause while it sends a request body. 0 is no limit.",
         native=True,
+        uvicorn="",
     )
     timeout_graceful_shutdown: float = option(
         Seconds(),

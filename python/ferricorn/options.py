@@ -14,6 +14,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Final
 
 ENVIRONMENT_PREFIX: Final = "FERRICORN_"
+UVICORN_PREFIX: Final = "UVICORN_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +198,18 @@ class Option:
     help: str
     flag: str
     native: bool
+    uvicorn: str
+    """uvicorn's name for it, "" where uvicorn has none that means the same."""
 
     @property
     def environment(self) -> str:
         """The environment variable that sets it."""
         return ENVIRONMENT_PREFIX + self.name.upper()
+
+    @property
+    def uvicorn_environment(self) -> str:
+        """uvicorn's variable, read where ours is absent; "" where there is none."""
+        return UVICORN_PREFIX + self.uvicorn.upper() if self.uvicorn else ""
 
     @property
     def flags(self) -> str:
@@ -218,21 +226,35 @@ class Option:
         return f"{shown} {self.kind.unit}" if self.kind.unit and self.default else shown
 
 
-def option(kind: Kind, default: Any, group: str, help: str, *, flag: str = "", native: bool = False) -> Any:
+def option(  # noqa: PLR0913 (keywords alone, each named where it is given)
+    kind: Kind,
+    default: Any,
+    group: str,
+    help: str,
+    *,
+    flag: str = "",
+    native: bool = False,
+    uvicorn: str | None = None,
+) -> Any:
     """Declares an option as a dataclass field.
 
     `help` is one or more sentences; `flag` is the command line's name without dashes (the field's name by default);
-    `native` options go to the native worker.
+    `native` options go to the native worker; `uvicorn` is uvicorn's name for it, "" for none (the field's name by
+    default).
     """
-    described = {"kind": kind, "group": group, "help": help, "flag": flag, "native": native}
+    described = {"kind": kind, "group": group, "help": help, "flag": flag, "native": native, "uvicorn": uvicorn}
     return field(default=default, metadata={"option": described})
 
 
 def declared(config: type) -> tuple[Option, ...]:
     """The options that the dataclass `config` declares, in the order of their fields."""
     return tuple(
-        Option(**{**made.metadata["option"], "flag": flag}, name=made.name, default=made.default)
+        _described(made.name, made.default, **made.metadata["option"])
         for made in fields(config)
         if "option" in made.metadata and made.default is not MISSING
-        for flag in [made.metadata["option"]["flag"] or made.name.replace("_", "-")]
     )
+
+
+def _described(name: str, default: Any, *, flag: str, uvicorn: str | None, **more: Any) -> Option:
+    named = name if uvicorn is None else uvicorn
+    return Option(name, default=default, flag=flag or name.replace("_", "-"), uvicorn=named, **more)
