@@ -91,14 +91,6 @@ impl<'py> Items<'py> {
 
     /// Where the value of this key goes. Keys that are no str, or unknown, are nobody's business (ERR-02).
     fn place(&mut self, key: &Bound<'py, PyAny>) -> Option<&mut Option<Bound<'py, PyAny>>> {
-        let py = key.py();
-        // A key that stands in the application's code is the one object of its kind.
-        if key.is(intern!(py, "type")) {
-            return Some(&mut self.kind);
-        }
-        if key.is(intern!(py, "text")) {
-            return Some(&mut self.text);
-        }
         Some(match key.cast::<PyString>().ok()?.to_str().ok()? {
             "type" => &mut self.kind,
             "text" => &mut self.text,
@@ -121,6 +113,11 @@ pub(crate) fn read(event: &Bound<'_, PyAny>, start: &RefCell<Start>) -> PyResult
     let Ok(dict) = event.cast::<PyDict>() else {
         return Err(PyTypeError::new_err(format!("an event is a dict, not {}", type_name(event))));
     };
+    if dict.len() == 2
+        && let Some(event) = read_short(dict)?
+    {
+        return Ok(Event::Other(event));
+    }
     let items = Items::of(dict);
     let Some(kind) = &items.kind else { return Err(PyKeyError::new_err("an event needs 'type'")) };
     let Ok(kind) = kind.cast::<PyString>() else {
@@ -138,6 +135,28 @@ pub(crate) fn read(event: &Bound<'_, PyAny>, start: &RefCell<Start>) -> PyResult
         "websocket.send" => read_message(&items).map(Event::Other),
         other if other.starts_with("websocket.") => read_websocket(other, dict, &items).map(Event::Other),
         other => read_extension(other, dict, &items).map(Event::Other),
+    }
+}
+
+/// The usual events with one item beside their type: a message, and the last part of a body. None: it is another.
+fn read_short(dict: &Bound<'_, PyDict>) -> PyResult<Option<Sending>> {
+    let py = dict.py();
+    let Some(kind) = dict.get_item(intern!(py, "type"))? else { return Ok(None) };
+    let Ok(kind) = kind.cast_exact::<PyString>() else { return Ok(None) };
+    let item = |key| Ok::<_, PyErr>(dict.get_item(key)?.filter(|value| !value.is_none()));
+    match kind.to_str()? {
+        "websocket.send" => {
+            if let Some(text) = item(intern!(py, "text"))? {
+                return Ok(Some(SendEvent::WebSocketSend(Message::Text(read_text(&text)?))));
+            }
+            let Some(body) = item(intern!(py, "bytes"))? else { return Ok(None) };
+            Ok(Some(SendEvent::WebSocketSend(Message::Binary(Body::Bytes(bytes(&body, "'bytes'")?)))))
+        }
+        "http.response.body" => {
+            let Some(body) = item(intern!(py, "body"))? else { return Ok(None) };
+            Ok(Some(SendEvent::ResponseBody { body: Body::Bytes(bytes(&body, "'body'")?), more_body: false }))
+        }
+        _ => Ok(None),
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn start<'py>(
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = awaitable.py();
     let coroutine = if ffi::is_coroutine(awaitable) { awaitable.clone() } else { iterator(awaitable)? };
-    let state = Rc::new(CallState {
+    let state = CallState {
         server,
         exchange,
         coroutine: coroutine.unbind(),
@@ -51,9 +51,10 @@ pub(crate) fn start<'py>(
         parking: RefCell::new(None),
         is_parked: Cell::new(false),
         handed: RefCell::new(None),
-    });
-    let call = Bound::new(py, Call(ThreadBound::new(Rc::clone(&state))))?;
-    let task = event_loop.task(py, call.into_any())?;
+    };
+    let call = Bound::new(py, Call(ThreadBound::new(state)))?;
+    let task = event_loop.task(py, call.clone().into_any())?;
+    let state = call.get().0.get()?;
     if state.ended.get() {
         return Ok(None);
     }
@@ -71,10 +72,10 @@ fn iterator<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
 
 /// The coroutine that the task runs.
 #[pyclass(frozen, module = "ferricorn")]
-pub(crate) struct Call(ThreadBound<Rc<CallState>>);
+pub(crate) struct Call(ThreadBound<CallState>);
 
 /// One call of the application.
-pub(crate) struct CallState {
+struct CallState {
     server: Rc<Server>,
     exchange: ExchangeId,
     coroutine: Py<PyAny>,
@@ -111,21 +112,22 @@ impl Handed {
     }
 }
 
-impl CallState {
+impl Call {
     /// The exchange has something for the application's coroutine, which waits for it: resumes it, at once or by its task.
-    pub(crate) fn go_on(self: &Rc<Self>, py: Python<'_>, at_once: bool) -> PyResult<()> {
+    pub(crate) fn go_on(slf: &Bound<'_, Self>, at_once: bool) -> PyResult<()> {
+        let (py, state) = (slf.py(), slf.get().0.get()?);
         // A task that is not parked runs, or will: then it sees for itself.
-        let Some(parking) = self.parking(py).filter(|_| self.is_parked.get()) else { return Ok(()) };
+        let Some(parking) = state.parking(py).filter(|_| state.is_parked.get()) else { return Ok(()) };
         let parking = parking.bind(py);
-        let (task, context) = (self.task(py), parking.get().context(py)?);
+        let (task, context) = (state.task(py), parking.get().context(py)?);
         let (Some(task), Some(context)) = (task, context) else { return Ok(()) };
         if !at_once {
             return Waiter::resume_task(parking, None);
         }
-        let event_loop = &self.server.application().event_loop;
+        let event_loop = &state.server.application().event_loop;
         let step = ffi::in_context(context.bind(py), || {
             event_loop.enter(task.bind(py))?;
-            let step = ffi::resume(self.coroutine.bind(py));
+            let step = ffi::resume(state.coroutine.bind(py));
             event_loop.leave(task.bind(py));
             PyResult::Ok(step)
         });
@@ -136,13 +138,36 @@ impl CallState {
         if let Step::Yielded(value) = &step
             && let Ok(waiter) = value.cast::<Waiter>()
         {
-            return waiter.get().set_call(self);
+            return waiter.get().set_call(slf);
         }
-        let handed = Handed::of(self.after(py, step));
-        self.handed.replace(Some(handed));
+        let handed = Handed::of(state.after(py, step));
+        state.handed.replace(Some(handed));
         Waiter::resume_task(parking, Some(event_loop))
     }
 
+    /// What the task gets of a step that it made: what is to be waited for, None at the end.
+    fn after_own(slf: &Bound<'_, Self>, step: Step<'_>) -> PyResult<Option<Py<PyAny>>> {
+        if let Step::Yielded(value) = &step
+            && let Ok(waiter) = value.cast::<Waiter>()
+        {
+            waiter.get().set_call(slf)?;
+            return slf.get().0.get()?.park(slf.py()).map(Some);
+        }
+        slf.get().0.get()?.after(slf.py(), step)
+    }
+
+    /// As `after_own`, for a step that was a call of one of the coroutine's methods.
+    fn after_call(slf: &Bound<'_, Self>, result: PyResult<Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
+        let step = match result {
+            Ok(value) => Step::Yielded(value),
+            Err(error) if error.is_instance_of::<PyStopIteration>(slf.py()) => Step::Returned,
+            Err(error) => Step::Raised(error),
+        };
+        Self::after_own(slf, step)?.ok_or_else(|| PyStopIteration::new_err(()))
+    }
+}
+
+impl CallState {
     fn parking(&self, py: Python<'_>) -> Option<Py<Waiter>> {
         self.parking.borrow().as_ref().map(|parking| parking.clone_ref(py))
     }
@@ -152,8 +177,7 @@ impl CallState {
     }
 
     /// What the task is to wait on while the application's coroutine waits for its exchange.
-    fn park(self: &Rc<Self>, py: Python<'_>, waiter: &Waiter) -> PyResult<Py<PyAny>> {
-        waiter.set_call(self)?;
+    fn park(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.is_parked.set(true);
         if let Some(parking) = self.parking(py)
             && parking.get().reset()?
@@ -163,16 +187,6 @@ impl CallState {
         let parking = Py::new(py, Waiter::new(self.server.application().event_loop.object(py)))?;
         self.parking.replace(Some(parking.clone_ref(py)));
         Ok(parking.into_any())
-    }
-
-    /// What the task gets of a step that it made: what is to be waited for, None at the end.
-    fn after_own(self: &Rc<Self>, py: Python<'_>, step: Step<'_>) -> PyResult<Option<Py<PyAny>>> {
-        if let Step::Yielded(value) = &step
-            && let Ok(waiter) = value.cast::<Waiter>()
-        {
-            return self.park(py, waiter.get()).map(Some);
-        }
-        self.after(py, step)
     }
 
     fn after(&self, py: Python<'_>, step: Step<'_>) -> PyResult<Option<Py<PyAny>>> {
@@ -196,16 +210,6 @@ impl CallState {
         }
     }
 
-    /// As `after_own`, for a step that was a call of one of the coroutine's methods.
-    fn after_call(self: &Rc<Self>, py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
-        let step = match result {
-            Ok(value) => Step::Yielded(value),
-            Err(error) if error.is_instance_of::<PyStopIteration>(py) => Step::Returned,
-            Err(error) => Step::Raised(error),
-        };
-        self.after_own(py, step)?.ok_or_else(|| PyStopIteration::new_err(()))
-    }
-
     /// The task runs again; what was handed to it meanwhile.
     fn unpark(&self) -> Option<Handed> {
         self.is_parked.set(false);
@@ -223,33 +227,33 @@ impl Call {
         slf
     }
 
-    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let state = self.0.get()?;
+    fn __next__(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
+        let state = slf.get().0.get()?;
         match state.unpark() {
             Some(handed) => handed.into_result(),
-            None => state.after_own(py, ffi::resume(state.coroutine.bind(py))),
+            None => Self::after_own(slf, ffi::resume(state.coroutine.bind(slf.py()))),
         }
     }
 
-    fn send(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        let state = self.0.get()?;
+    fn send(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let (py, state) = (slf.py(), slf.get().0.get()?);
         match state.unpark() {
             Some(handed) => handed.into_result()?.ok_or_else(|| PyStopIteration::new_err(())),
-            None => state.after_call(py, state.coroutine.bind(py).call_method1(intern!(py, "send"), (value,))),
+            None => Self::after_call(slf, state.coroutine.bind(py).call_method1(intern!(py, "send"), (value,))),
         }
     }
 
     /// Cancels the call, as a rule. What was handed over meanwhile is cancelled in its place, as a task does with what it is
     /// about to wait for.
     #[pyo3(signature = (*args))]
-    fn throw(&self, py: Python<'_>, args: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
-        let state = self.0.get()?;
+    fn throw(slf: &Bound<'_, Self>, args: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
+        let (py, state) = (slf.py(), slf.get().0.get()?);
         match state.unpark() {
             Some(Handed::Ended(_)) => return Err(thrown(args)),
             Some(Handed::Yielded(value)) if cancelled(value.bind(py))? => return Ok(value),
             _ => {}
         }
-        state.after_call(py, state.coroutine.bind(py).call_method1(intern!(py, "throw"), args.clone()))
+        Self::after_call(slf, state.coroutine.bind(py).call_method1(intern!(py, "throw"), args.clone()))
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {

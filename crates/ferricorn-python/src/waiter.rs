@@ -4,7 +4,6 @@
 //! descriptors, which together cost more than all the rest of an echoed message.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
@@ -13,7 +12,7 @@ use pyo3::types::PyDict;
 
 use crate::event_loop::EventLoop;
 use crate::ffi::{self, ThreadBound};
-use crate::task::CallState;
+use crate::task::Call;
 
 /// One wait at a time.
 #[pyclass(frozen, module = "ferricorn")]
@@ -25,7 +24,7 @@ struct State {
     blocking: Cell<bool>,
     done: Cell<bool>,
     /// The call whose own coroutine waits: it goes on without its task.
-    call: RefCell<Option<Rc<CallState>>>,
+    call: RefCell<Option<Py<Call>>>,
     /// The task that waits, where that is another one.
     callback: RefCell<Option<Callback>>,
 }
@@ -64,8 +63,8 @@ impl Waiter {
     }
 
     /// It is a call's own coroutine that waits.
-    pub(crate) fn set_call(&self, call: &Rc<CallState>) -> PyResult<()> {
-        self.0.get()?.call.replace(Some(Rc::clone(call)));
+    pub(crate) fn set_call(&self, call: &Bound<'_, Call>) -> PyResult<()> {
+        self.0.get()?.call.replace(Some(call.clone().unbind()));
         Ok(())
     }
 
@@ -78,7 +77,7 @@ impl Waiter {
             let py = slf.py();
             // Free for the next wait, which comes while this call runs as a rule.
             drop(slf);
-            return call.go_on(py, at_once.is_some());
+            return Call::go_on(call.bind(py), at_once.is_some());
         }
         Self::resume_task(&slf, at_once)
     }
