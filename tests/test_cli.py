@@ -127,7 +127,6 @@ def test_the_version(run: Callable[..., Result]) -> None:
 
 
 MISTAKES: list[tuple[list[str], dict[str, str], str]] = [
-    ([], {}, "Missing argument 'APP'."),
     (["a:b", "c:d"], {}, "Got unexpected extra argument (c:d)"),
     (["a:b", "--port", "x"], {}, "Invalid value for '--port': must be a whole number, not 'x'."),
     (["a:b", "--port", "70000"], {}, "Invalid value for '--port': must be between 0 and 65535, not 70000."),

@@ -5,20 +5,22 @@ No option's default, bound or help text is written here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import click
 from click.core import ParameterSource
 
-from ferricorn import environment, settings
+from ferricorn import discovery, environment, settings
 from ferricorn._ferricorn import __version__
 from ferricorn.config import OPTIONS, Config
 from ferricorn.errors import StartupError
+from ferricorn.logging import error_log as log
 from ferricorn.options import ENVIRONMENT_PREFIX, Choice, Flag, Option, Repeated
 from ferricorn.server import Server
 from ferricorn.settings import Setting
@@ -31,6 +33,7 @@ _EXIT_INTERRUPTED: Final = 130
 _TWO_WAY_FLAGS: Final = {o.flags.split("/")[0]: o.flags.split("/") for o in OPTIONS if "/" in o.flags}
 _APP_VARIABLE: Final = f"{ENVIRONMENT_PREFIX}APP"
 _COMMAND_LINE: Final = "command line"
+_DISCOVERED: Final = "found"
 
 
 class ServerOption(click.Option):
@@ -161,6 +164,16 @@ def _spelled(flag: str, value: str) -> str | None:
 class CommandServer(Server):
     """A server that is all of its process: threads that requests left behind end with it."""
 
+    discovered = False
+    """Whether the application was looked for, so that the log has to say which one it is."""
+
+    @contextlib.contextmanager
+    def _startup(self) -> Iterator[None]:
+        with super()._startup():
+            if self.discovered:
+                log.info("No application is named: serving %s", self.config.app, extra={"bold": self.config.app})
+            yield
+
     def _gave_up(self) -> None:
         timer = threading.Timer(_LAST_SECONDS, _exit_now, (_status(self),))
         timer.daemon = True
@@ -185,13 +198,16 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool
 
 
 def _serve(config: str | None, check_config: bool, print_config: bool, **_values: object) -> None:
-    """Serve the ASGI application APP, given as MODULE:ATTRIBUTE, for example main:app."""
+    """Serve the ASGI application APP, given as MODULE:ATTRIBUTE, for example main:app.
+
+    Without APP it is looked for in main.py, app.py, api.py, asgi.py and the like.
+    """
     try:
         given = settings.load(config) | _given()
+        if "app" not in given:
+            given["app"] = Setting(_discovered(given), _DISCOVERED)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    if "app" not in given:
-        raise click.UsageError("Missing argument 'APP'.")
     try:
         chosen = Config(**{name: setting.value for name, setting in given.items()})
     except (TypeError, ValueError) as error:
@@ -201,7 +217,14 @@ def _serve(config: str | None, check_config: bool, print_config: bool, **_values
     if print_config:
         click.echo(settings.render(given), nl=False)
     if not (check_config or print_config):
-        _run(CommandServer(chosen))
+        server = CommandServer(chosen)
+        server.discovered = given["app"].origin == _DISCOVERED
+        _run(server)
+
+
+def _discovered(given: Mapping[str, Setting]) -> str:
+    folder, factory = (given[name].value if name in given else None for name in ("app_dir", "factory"))
+    return discovery.find(folder or "", factory=bool(factory))
 
 
 def _check(config: Config) -> None:

@@ -89,10 +89,12 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def render(settings: Mapping[str, Setting]) -> str:
-    """All options with their values, each with its origin behind it: TOML that `load` reads to the same values."""
-    app = settings.get("app")
-    lines = [("app = " + _text(app.value), app.origin)] if app else [("# app =", "not given")]
-    sections = [("", lines)]
+    """The application and all options, each with its origin behind it: TOML that `load` reads to the same values.
+
+    `settings` has "app", and the options that are not at their default.
+    """
+    app = settings["app"]
+    sections = [("", [(f"app = {_text(app.value)}", app.origin)])]
     for group, options in groupby(OPTIONS, lambda option: option.group):
         sections.append((group, [_line(option, settings.get(option.name)) for option in options]))
     width = max(len(line) for _, lines in sections for line, _ in lines)
