@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -110,15 +109,7 @@ def test_the_log_says_which_one_was_taken(
     monkeypatch.delitem(sys.modules, "asgi", raising=False)
     result = run()
     assert result.exit_code == 3
-    assert (
-        result.output.splitlines()
-        == [
-            "INFO:     No application is named: serving asgi:application",
-            "ERROR:    The application is 5, which cannot be called.",
-        ]
-        or result.output.splitlines()[0] == "INFO:     No application is named: serving asgi:application"
-    )
-    assert logging.getLogger("ferricorn").handlers
+    assert result.output.splitlines()[0] == "INFO:     No application is named: serving asgi:application"
 
 
 def test_print_config_says_that_it_was_found(run: Callable[..., Result], tmp_path: Path) -> None:
