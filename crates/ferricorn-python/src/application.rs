@@ -146,6 +146,11 @@ impl PythonApplication {
         self.failed(py, error, problem);
     }
 
+    /// The task of a call that has not ended.
+    pub(crate) fn task(&self, py: Python<'_>, exchange: ExchangeId) -> Option<Py<PyAny>> {
+        self.tasks.borrow().get(&exchange).map(|task| task.clone_ref(py))
+    }
+
     /// Tells the process of something that the application did wrong.
     pub(crate) fn failed(&self, py: Python<'_>, error: Option<&PyErr>, problem: &str) {
         // With its traceback, which the value alone does not have before Python 3.12.

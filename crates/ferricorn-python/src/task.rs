@@ -47,19 +47,14 @@ pub(crate) fn start<'py>(
         exchange,
         coroutine: coroutine.unbind(),
         ended: Cell::new(false),
-        task: RefCell::new(None),
         parking: RefCell::new(None),
         is_parked: Cell::new(false),
         handed: RefCell::new(None),
     };
     let call = Bound::new(py, Call(ThreadBound::new(state)))?;
     let task = event_loop.task(py, call.clone().into_any())?;
-    let state = call.get().0.get()?;
-    if state.ended.get() {
-        return Ok(None);
-    }
-    state.task.replace(Some(task.clone().unbind()));
-    Ok(Some(task))
+    let ended = call.get().0.get()?.ended.get();
+    Ok((!ended).then_some(task))
 }
 
 fn iterator<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -80,8 +75,6 @@ struct CallState {
     exchange: ExchangeId,
     coroutine: Py<PyAny>,
     ended: Cell<bool>,
-    /// The task, until the end of the call.
-    task: RefCell<Option<Py<PyAny>>>,
     /// What the task waits on while it is parked.
     parking: RefCell<Option<Py<Waiter>>>,
     is_parked: Cell<bool>,
@@ -119,7 +112,7 @@ impl Call {
         // A task that is not parked runs, or will: then it sees for itself.
         let Some(parking) = state.parking(py).filter(|_| state.is_parked.get()) else { return Ok(()) };
         let parking = parking.bind(py);
-        let (task, context) = (state.task(py), parking.get().context(py)?);
+        let (task, context) = (state.server.application().task(py, state.exchange), parking.get().context(py)?);
         let (Some(task), Some(context)) = (task, context) else { return Ok(()) };
         if !at_once {
             return Waiter::resume_task(parking, None);
@@ -172,10 +165,6 @@ impl CallState {
         self.parking.borrow().as_ref().map(|parking| parking.clone_ref(py))
     }
 
-    fn task(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.task.borrow().as_ref().map(|task| task.clone_ref(py))
-    }
-
     /// What the task is to wait on while the application's coroutine waits for its exchange.
     fn park(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.is_parked.set(true);
@@ -205,7 +194,6 @@ impl CallState {
 
     fn end(&self, py: Python<'_>, error: Option<&PyErr>) {
         if !self.ended.replace(true) {
-            self.task.take();
             self.server.application().ended(py, &self.server, self.exchange, error);
         }
     }
