@@ -30,7 +30,7 @@ class Client:
         self.sio.on("*", lambda event, *data: self.events.put((event, data)), namespace="/other")
         self.sio.on("disconnect", lambda reason: self.events.put(("disconnect", reason)))
         self.sio.on("question", lambda data: f"{data} it is")
-        self.sio.connect(url, wait_timeout=CLIENT_SECONDS, **options)
+        self.sio.connect(url, wait_timeout=CLIENT_SECONDS, **{"namespaces": ["/"], **options})
 
     def leave(self) -> None:
         """Disconnects, and closes what python-socketio leaves open when it was the server that went."""
@@ -133,7 +133,7 @@ def test_one_event_waits_while_others_are_handled(enter: Enter, name: str) -> No
 
 @TRANSPORTS
 def test_refusal(enter: Enter, transports: list[str]) -> None:
-    with pytest.raises(socketio.exceptions.ConnectionError):
+    with pytest.raises(socketio.exceptions.ConnectionError, match="failed to connect: /"):
         enter(transports, auth={"ticket": "forged"})
 
 
