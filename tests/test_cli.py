@@ -12,7 +12,7 @@ from click.testing import Result
 
 from ferricorn import __version__, cli
 from ferricorn.config import OPTIONS, Config
-from ferricorn.kinds import Address, Header
+from ferricorn.kinds import Address, Header, LogConfig
 from ferricorn.options import Choice, Flag, Kind, Number, Option, Permissions, Repeated, Seconds, Text
 
 every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
@@ -24,6 +24,7 @@ SAMPLES: dict[type[Kind], tuple[str, object]] = {
     Permissions: ("640", 0o640),
     Address: ("localhost:81", "localhost:81"),
     Header: ("X-Name: a, b", ("X-Name", "a, b")),
+    LogConfig: ("a.json", "a.json"),
 }
 """For each kind a text that is no option's default, and what it means."""
 

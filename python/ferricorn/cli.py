@@ -16,7 +16,7 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
-from ferricorn import discovery, environment, settings
+from ferricorn import discovery, environment, logconfig, settings
 from ferricorn._ferricorn import __version__
 from ferricorn.config import OPTIONS, Config
 from ferricorn.errors import StartupError
@@ -108,8 +108,7 @@ def _metavar(option: Option) -> str | None:
     if isinstance(option.kind, Flag):
         return None
     if isinstance(option.kind, Choice):
-        words = [*option.kind.choices, "MODULE:FACTORY"] if option.kind.importable else option.kind.choices
-        return f"[{'|'.join(words)}]"
+        return f"[{'|'.join(option.kind.words)}]"
     return option.kind.metavar
 
 
@@ -232,6 +231,8 @@ def _check(config: Config) -> None:
     try:
         if config.env_file is not None:
             environment.load(config.env_file)
+        if config.log_config is not None:
+            logconfig.load(config.log_config)
     except StartupError as error:
         raise click.UsageError(str(error)) from None
     click.echo("The configuration is valid.", err=True)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ferricorn.kinds import Address, Header
+from ferricorn.kinds import Address, Header, Level, LogConfig
 from ferricorn.options import Choice, Flag, Number, Option, Permissions, Repeated, Seconds, Text, declared, option
 
 APPLICATION: Final = "Application"
@@ -203,7 +203,18 @@ class Config:
         "How long running requests may take to finish when the server stops; then they are cancelled.",
     )
 
-    log_level: str = option(Choice("LEVEL", tuple(LOG_LEVELS)), "info", LOGGING, "Least severe messages to log.")
+    log_level: str | int | None = option(
+        Level("LEVEL", tuple(LOG_LEVELS)),
+        None,
+        LOGGING,
+        "Least severe messages to log; info by default, or what the log configuration says.",
+    )
+    log_config: str | Mapping[str, Any] | None = option(
+        LogConfig("FILE"),
+        None,
+        LOGGING,
+        "Configuration of Python's logging, in JSON, YAML, TOML or its ini format; uvicorn's logger names mean ours.",
+    )
     access_log: bool = option(Flag(), True, LOGGING, "Log a line for every response.", native=True)
     use_colors: bool | None = option(
         Flag(), None, LOGGING, "Colour the log; on a terminal by default, unless NO_COLOR is set."

@@ -1,15 +1,16 @@
-"""The two kinds of option with a grammar of their own: a header field, and an address to listen on."""
+"""The kinds of option with a grammar of their own: a header field, an address, a log level, a log configuration."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ferricorn.options import Kind
+from ferricorn.options import Choice, Kind, Text, check_bounds
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HIGHEST_LEVEL: Final = 100
 _FRAMING: Final = frozenset(
     ("connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
 )
@@ -74,3 +75,30 @@ def _is_address(text: str) -> bool:
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     return bool(colon) and (bracketed or ":" not in host) and port.isdecimal() and int(port) <= 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Level(Choice):
+    """A level of the log: one of the words, in any case, or a number of Python's logging."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return (*self.choices, "NUMBER")
+
+    def parse(self, text: str) -> str | int:
+        text = text.strip()
+        return self.check(int(text) if text.isdecimal() else text)
+
+    def check(self, value: object) -> str | int:  # type: ignore[override]
+        if isinstance(value, int) and not isinstance(value, bool):
+            check_bounds(value, 0, _HIGHEST_LEVEL)
+            return value
+        return Choice.check(self, value.lower() if isinstance(value, str) else value)
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig(Text):
+    """A file, or in Python a dict, for logging.config."""
+
+    def check(self, value: object) -> Any:
+        return dict(value) if isinstance(value, Mapping) else Text.check(self, value)

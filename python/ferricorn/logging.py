@@ -1,7 +1,7 @@
 """What the log looks like: "ferricorn.error" on stderr for everything, "ferricorn.access" on stdout for responses.
 
 Only these two loggers and their parent are touched, and not by logging.config.dictConfig: it closes every handler that
-the application has made before.
+the application has made before. It is used for the operator's own log configuration alone (logconfig.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import sys
 from collections.abc import Sequence
 from typing import Final, TextIO, TypeAlias
 
+from ferricorn import logconfig
 from ferricorn.config import LOG_LEVELS, Config
+from ferricorn.errors import StartupError
 
 TRACE: Final = LOG_LEVELS["trace"]
 ACCESS_FORMAT: Final = '%s - "%s %s HTTP/%s" %d'
@@ -24,6 +26,7 @@ Access: TypeAlias = tuple[str, str, str, str, int]
 """A finished response: (client "host:port" or "", method, target, http version, status)."""
 _ACCESS_FIELDS: Final = 5
 
+_parent: Final = logging.getLogger("ferricorn")
 error_log: Final = logging.getLogger("ferricorn.error")
 access_log: Final = logging.getLogger("ferricorn.access")
 
@@ -41,12 +44,43 @@ _RESET: Final = "\x1b[0m"
 
 
 def configure(config: Config) -> None:
-    """Sets the two loggers' levels, and gives them handlers unless the program has given them its own."""
+    """Sets the two loggers' levels, and gives them handlers unless the program has given them its own.
+
+    With `log_config`, that decides. Where it cannot be used, StartupError is raised, and the log is as it is without.
+    """
     logging.addLevelName(TRACE, "TRACE")
-    parent = logging.getLogger("ferricorn")
-    parent.setLevel(LOG_LEVELS[config.log_level])
-    _attach(parent, StandardHandler("stderr", LevelFormatter, config.use_colors))
+    _configure_ours(config)
+    if config.log_config is not None:
+        loaded = logconfig.load(config.log_config)
+        _leave()
+        try:
+            logconfig.apply(loaded, config.use_colors)
+        except StartupError:
+            _configure_ours(config)
+            raise
+        if config.log_level is not None:
+            for logger in (_parent, error_log, access_log):
+                logger.setLevel(_level(config.log_level))
+
+
+def _configure_ours(config: Config) -> None:
+    _parent.setLevel(logging.INFO if config.log_level is None else _level(config.log_level))
+    _attach(_parent, StandardHandler("stderr", LevelFormatter, config.use_colors))
     _attach(access_log, StandardHandler("stdout", AccessFormatter, config.use_colors))
+
+
+def _level(named: str | int) -> int:
+    return LOG_LEVELS[named] if isinstance(named, str) else named
+
+
+def _leave() -> None:
+    """Takes our handlers and our level away again, for a log configuration that may speak of the root logger alone."""
+    _parent.setLevel(logging.NOTSET)
+    for logger in (_parent, access_log):
+        ours = [handler for handler in logger.handlers if isinstance(handler, StandardHandler)]
+        for handler in ours:
+            logger.removeHandler(handler)
+            logger.propagate = True
 
 
 def _attach(logger: logging.Logger, handler: StandardHandler) -> None:
@@ -119,6 +153,21 @@ class AccessFormatter(LevelFormatter):
         args = record.args
         return self.line(args) if isinstance(args, tuple) and len(args) == _ACCESS_FIELDS else record.message
 
+    def fields(self, record: logging.LogRecord) -> dict[str, object]:
+        """The parts of a response's record by uvicorn's names; empty where it is the record of something else."""
+        args = record.args
+        whole = isinstance(args, tuple) and len(args) == _ACCESS_FIELDS
+        client, method, target, version, status = args if whole else ("",) * _ACCESS_FIELDS  # type: ignore[misc]
+        request = f"{method} {target} HTTP/{version}" if whole else ""
+        return {
+            "client_addr": client,
+            "method": method,
+            "full_path": target,
+            "http_version": version,
+            "request_line": self.paint(request, _BOLD) if request else "",
+            "status_code": self._status(status) if whole else "",
+        }
+
     def line(self, access: tuple[object, ...]) -> str:
         """The text of one response: (client, method, target, http version, status)."""
         client, method, target, version, status = access
@@ -153,7 +202,8 @@ def log_accesses(accesses: Sequence[Access]) -> None:
     handler = access_log.handlers[0] if len(access_log.handlers) == 1 else None
     if isinstance(handler, StandardHandler) and _is_all_that_listens(handler):
         formatter = handler.formatter
-        if isinstance(formatter, AccessFormatter):
+        # A subclass may have a format of its own.
+        if type(formatter) is AccessFormatter:
             handler.write(formatter.lines(accesses))
             return
     for access in accesses:

@@ -60,11 +60,15 @@ class Choice(Kind):
     choices: tuple[str, ...]
     importable: bool = False
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What a help text offers."""
+        return (*self.choices, "MODULE:FACTORY") if self.importable else self.choices
+
     def check(self, value: object) -> str:
         if isinstance(value, str) and (value in self.choices or (self.importable and ":" in value)):
             return value
-        allowed = [*self.choices, "MODULE:ATTRIBUTE"] if self.importable else self.choices
-        raise ValueError(f"must be one of {', '.join(allowed)}, not {value!r}")
+        raise ValueError(f"must be one of {', '.join(self.words)}, not {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ class Number(Kind):
     def check(self, value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"must be a whole number, not {value!r}")
-        _check_bounds(value, self.minimum, self.maximum)
+        check_bounds(value, self.minimum, self.maximum)
         return value
 
 
@@ -108,7 +112,7 @@ class Seconds(Kind):
     def check(self, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise TypeError(f"must be a number of seconds, not {value!r}")
-        _check_bounds(value, self.minimum, self.maximum)
+        check_bounds(value, self.minimum, self.maximum)
         return float(value)
 
     def show(self, value: Any) -> str:
@@ -156,7 +160,7 @@ class Permissions(Kind):
     def check(self, value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"must be a whole number like 0o660, not {value!r}")
-        _check_bounds(value, 0, 0o777)
+        check_bounds(value, 0, 0o777)
         return value
 
     def show(self, value: Any) -> str:
@@ -182,7 +186,8 @@ class Repeated(Kind):
         return self.separator.join(self.item.show(item) for item in value)
 
 
-def _check_bounds(value: float, minimum: float, maximum: float) -> None:
+def check_bounds(value: float, minimum: float, maximum: float) -> None:
+    """Raises ValueError for a number that is not between the two, both allowed."""
     if not minimum <= value <= maximum:
         raise ValueError(f"must be between {minimum:.0f} and {maximum:.0f}, not {value}")
 

@@ -47,8 +47,7 @@ def _row(option: Option) -> str:
 def _more(option: Option) -> str:
     """What the heading of the table cannot say: the words to choose from, and how one text holds several values."""
     if isinstance(option.kind, Choice):
-        words = [*option.kind.choices, *(["MODULE:FACTORY"] if option.kind.importable else [])]
-        return f" One of {', '.join(f'`{word}`' for word in words)}."
+        return f" One of {', '.join(f'`{word}`' for word in option.kind.words)}."
     if isinstance(option.kind, Repeated):
         separator = {"\n": "a line break", ",": "a comma"}[option.kind.separator]
         return f" In the environment, {separator} separates one from the next."

@@ -114,8 +114,8 @@ class Server:
         if self._used:
             raise RuntimeError("a Server serves once; make another one")
         self._used = True
-        logging.configure(self.config)
         try:
+            logging.configure(self.config)
             yield
         except BaseException as error:
             if isinstance(error, StartupError):

@@ -121,7 +121,15 @@ def _toml(option: Option, value: Any) -> str:
         return f"0o{value:03o}"
     if isinstance(option.kind, Flag | Number | Seconds):
         return option.kind.show(value)
-    return _text(value)
+    return _inline(value)
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_text(key)} = {_inline(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_inline, value))}]"
+    return _text(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _text(value: str) -> str:
