@@ -11,14 +11,15 @@ import pytest
 
 import ferricorn
 from ferricorn import _ferricorn, reference
-from ferricorn.config import OPTIONS, Config
+from ferricorn.config import IGNORED, OPTIONS, Config
 from ferricorn.options import Option
 
 every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 
 
 def test_names_are_unique() -> None:
-    flags = [flag for option in OPTIONS for flag in option.flags.split("/")]
+    flags = [flag for option in OPTIONS for flag in (*option.flags.split("/"), *option.aliases)]
+    flags += [flag for ignored in IGNORED for flag in ignored.flags]
     assert len(set(flags)) == len(flags)
     assert len({option.environment for option in OPTIONS}) == len(OPTIONS)
 

@@ -18,10 +18,10 @@ from click.core import ParameterSource
 
 from ferricorn import discovery, environment, logconfig, settings
 from ferricorn._ferricorn import __version__
-from ferricorn.config import OPTIONS, Config
+from ferricorn.config import IGNORED, OPTIONS, Config
 from ferricorn.errors import StartupError
 from ferricorn.logging import error_log as log
-from ferricorn.options import ENVIRONMENT_PREFIX, Choice, Flag, Option, Repeated
+from ferricorn.options import ENVIRONMENT_PREFIX, Choice, Flag, Ignored, Option, Repeated
 from ferricorn.server import Server
 from ferricorn.settings import Setting
 
@@ -43,7 +43,7 @@ class ServerOption(click.Option):
         self.option = option
         is_flag = isinstance(option.kind, Flag)
         super().__init__(
-            [option.flags, option.name],
+            [option.flags, *option.aliases, option.name],
             type=click.BOOL if is_flag else click.STRING,
             callback=None if is_flag else self._parse,
             multiple=isinstance(option.kind, Repeated),
@@ -63,14 +63,15 @@ class ServerOption(click.Option):
         except ValueError as error:
             raise click.BadParameter(f"{error}.") from None
 
-    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        record = super().get_help_record(ctx)
-        if record is None:
-            return None
+    def get_error_hint(self, _ctx: click.Context | None) -> str:
+        return f"'--{self.option.flag}'"
+
+    def get_help_record(self, _ctx: click.Context) -> tuple[str, str] | None:
+        spelled = self.option.flags.replace("/", " / ")
         facts = [f"${self.option.environment}"]
         if self.option.shown_default:
             facts.append(f"default: {self.option.shown_default}")
-        return record[0], f"{self.option.help}  [{'; '.join(facts)}]"
+        return f"{spelled} {self.metavar}" if self.metavar else spelled, f"{self.option.help}  [{'; '.join(facts)}]"
 
     def value_from_envvar(self, ctx: click.Context) -> Any:
         """What click would have found on the command line. What cannot be read is told by the variable's name."""
@@ -110,6 +111,21 @@ def _metavar(option: Option) -> str | None:
     if isinstance(option.kind, Choice):
         return f"[{'|'.join(option.kind.words)}]"
     return option.kind.metavar
+
+
+class IgnoredOption(click.Option):
+    """A flag of another server's command line that changes nothing."""
+
+    def __init__(self, ignored: Ignored) -> None:
+        self.ignored = ignored
+        super().__init__([*ignored.flags], type=click.STRING, hidden=True, expose_value=False, callback=self._check)
+
+    def _check(self, _ctx: click.Context, _parameter: click.Parameter, text: str | None) -> None:
+        try:
+            if text is not None:
+                self.ignored.check(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
 
 
 class GroupedCommand(click.Command):
@@ -274,6 +290,7 @@ main: Final = GroupedCommand(
     params=[
         click.Argument(["app"], envvar=_APP_VARIABLE, required=False),
         *map(_server_option, OPTIONS),
+        *map(IgnoredOption, IGNORED),
         click.Option(
             ["--config"],
             metavar="FILE",

@@ -14,7 +14,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ferricorn.kinds import Address, Header, Level, LogConfig
-from ferricorn.options import Choice, Flag, Number, Option, Permissions, Repeated, Seconds, Text, declared, option
+from ferricorn.options import (
+    Choice,
+    Flag,
+    Ignored,
+    Number,
+    Option,
+    Permissions,
+    Repeated,
+    Seconds,
+    Text,
+    declared,
+    option,
+)
 
 APPLICATION: Final = "Application"
 LISTENING: Final = "Listening"
@@ -57,9 +69,17 @@ class Config:
         LISTENING,
         "Listen on HOST:PORT, [IPV6]:PORT, unix:PATH or fd://NUMBER instead of host and port; may be repeated.",
         uvicorn="",
+        aliases={"-b": "gunicorn, hypercorn"},
     )
     uds: str | None = option(Text("PATH"), None, LISTENING, "Listen on a unix domain socket.")
-    uds_mode: int = option(Permissions(), 0o666, LISTENING, "File permissions of unix domain sockets.", uvicorn="")
+    uds_mode: int = option(
+        Permissions(),
+        0o666,
+        LISTENING,
+        "File permissions of unix domain sockets.",
+        uvicorn="",
+        aliases={"--uds-permissions": "granian"},
+    )
     fd: int | None = option(Number("NUMBER", 0, _MOST), None, LISTENING, "Listen on an inherited file descriptor.")
     backlog: int = option(
         Number("NUMBER", 1, _MOST), 2048, LISTENING, "Connections that the kernel may hold before they are accepted."
@@ -81,22 +101,24 @@ class Config:
         "Folder to import APP from, put first in sys.path; the current folder by default.",
     )
     interface: str = option(
-        Choice("NAME", ("auto", "asgi3", "asgi2")),
+        Choice("NAME", ("auto", "asgi3", "asgi2"), synonyms=(("asgi", "asgi3"),)),
         "auto",
         APPLICATION,
-        "Style of ASGI that the application is written in; auto finds out.",
+        "Style of ASGI that the application is written in; auto finds out, granian's word asgi is asgi3.",
     )
     lifespan: str = option(
         Choice("MODE", ("auto", "on", "off")),
         "auto",
         APPLICATION,
         "Tell the application of start-up and shutdown. Where it raises at start-up, auto goes on without, on exits.",
+        aliases={"--asgi-lifespan": "gunicorn"},
     )
     loop: str = option(
         Choice("NAME", ("auto", "asyncio", "uvloop"), importable=True),
         "auto",
         APPLICATION,
         "Event loop to run on; auto is uvloop where it is installed, MODULE:FACTORY a function that makes one.",
+        aliases={"--asgi-loop": "gunicorn", "--worker-class": "hypercorn", "-k": "hypercorn"},
     )
     root_path: str = option(
         Text("PATH"),
@@ -104,6 +126,7 @@ class Config:
         APPLICATION,
         "Path under which the application is mounted, for scope['root_path']; put before request paths that lack it.",
         native=True,
+        aliases={"--url-path-prefix": "granian"},
     )
 
     headers: Sequence[tuple[str, str]] = option(
@@ -131,6 +154,7 @@ class Config:
         WEBSOCKET,
         "Size of a received message, decompressed; a larger one closes its connection with 1009.",
         native=True,
+        aliases={"--websocket-max-message-size": "gunicorn"},
     )
     ws_max_queue: int = option(
         Number("NUMBER", 1, _MOST, unit="messages"),
@@ -140,7 +164,12 @@ class Config:
         native=True,
     )
     ws_ping_interval: float = option(
-        Seconds(), 20.0, WEBSOCKET, "How often every client is sent a ping. 0 is never.", native=True
+        Seconds(),
+        20.0,
+        WEBSOCKET,
+        "How often every client is sent a ping. 0 is never.",
+        native=True,
+        aliases={"--websocket-ping-interval": "hypercorn"},
     )
     ws_ping_timeout: float = option(
         Seconds(),
@@ -167,6 +196,7 @@ class Config:
         "Size of a request line with all header fields; larger ones are answered 431, or 414.",
         native=True,
         uvicorn="h11_max_incomplete_event_size",
+        aliases={"--h11-max-incomplete-event-size": "uvicorn"},
     )
     limit_request_body: int = option(
         Number("BYTES", 0, _LARGEST, unit="bytes"),
@@ -178,7 +208,12 @@ class Config:
     )
 
     timeout_keep_alive: float = option(
-        Seconds(), 5.0, TIMEOUTS, "How long a connection may wait for its next request. 0 is no limit.", native=True
+        Seconds(),
+        5.0,
+        TIMEOUTS,
+        "How long a connection may wait for its next request. 0 is no limit.",
+        native=True,
+        aliases={"--keep-alive": "gunicorn, hypercorn"},
     )
     timeout_request_head: float = option(
         Seconds(),
@@ -201,6 +236,7 @@ class Config:
         30.0,
         TIMEOUTS,
         "How long running requests may take to finish when the server stops; then they are cancelled.",
+        aliases={"--graceful-timeout": "gunicorn, hypercorn"},
     )
 
     log_level: str | int | None = option(
@@ -263,6 +299,28 @@ class Config:
 
 OPTIONS: Final[tuple[Option, ...]] = declared(Config)
 """All options, in the order of their declaration."""
+
+IGNORED: Final = (
+    Ignored(
+        ("--http",),
+        ("auto", "h11", "httptools", "zttp", "1"),
+        "uvicorn, granian",
+        "There is one implementation of HTTP, and it speaks HTTP/1.",
+    ),
+    Ignored(
+        ("--access-logfile",),
+        ("-",),
+        "gunicorn, hypercorn",
+        "The access log goes to standard output; --log-config can send it to a file.",
+    ),
+    Ignored(
+        ("--error-logfile", "--log-file"),
+        ("-",),
+        "gunicorn, hypercorn",
+        "The log goes to standard error; --log-config can send it to a file.",
+    ),
+)
+"""What command lines for other servers may say as well."""
 
 
 def _normal(declaration: Option, value: object) -> object:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Final
 
@@ -59,6 +59,8 @@ class Choice(Kind):
 
     choices: tuple[str, ...]
     importable: bool = False
+    synonyms: tuple[tuple[str, str], ...] = ()
+    """Other servers' words, each with the choice that it means."""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -66,6 +68,7 @@ class Choice(Kind):
         return (*self.choices, "MODULE:FACTORY") if self.importable else self.choices
 
     def check(self, value: object) -> str:
+        value = dict[object, object](self.synonyms).get(value, value) if isinstance(value, str) else value
         if isinstance(value, str) and (value in self.choices or (self.importable and ":" in value)):
             return value
         raise ValueError(f"must be one of {', '.join(self.words)}, not {value!r}")
@@ -205,6 +208,8 @@ class Option:
     native: bool
     uvicorn: str
     """uvicorn's name for it, "" where uvicorn has none that means the same."""
+    aliases: Mapping[str, str]
+    """Spellings of the flag in other servers: "-b" -> "gunicorn, hypercorn"."""
 
     @property
     def environment(self) -> str:
@@ -231,6 +236,22 @@ class Option:
         return f"{shown} {self.kind.unit}" if self.kind.unit and self.default else shown
 
 
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Flags of other servers' command lines that are taken, with a few values, and change nothing."""
+
+    flags: tuple[str, ...]
+    values: tuple[str, ...]
+    servers: str
+    reason: str
+    """Why nothing else can be asked for, in one sentence."""
+
+    def check(self, value: str) -> None:
+        """Raises ValueError for another value."""
+        if value not in self.values:
+            raise ValueError(f"must be {' or '.join(self.values)}, not {value!r}. {self.reason}")
+
+
 def option(  # noqa: PLR0913 (keywords alone, each named where it is given)
     kind: Kind,
     default: Any,
@@ -240,15 +261,16 @@ def option(  # noqa: PLR0913 (keywords alone, each named where it is given)
     flag: str = "",
     native: bool = False,
     uvicorn: str | None = None,
+    aliases: Mapping[str, str] | None = None,
 ) -> Any:
     """Declares an option as a dataclass field.
 
     `help` is one or more sentences; `flag` is the command line's name without dashes (the field's name by default);
     `native` options go to the native worker; `uvicorn` is uvicorn's name for it, "" for none (the field's name by
-    default).
+    default); `aliases` are other servers' flags that mean the same, each with those servers.
     """
     described = {"kind": kind, "group": group, "help": help, "flag": flag, "native": native, "uvicorn": uvicorn}
-    return field(default=default, metadata={"option": described})
+    return field(default=default, metadata={"option": {**described, "aliases": aliases or {}}})
 
 
 def declared(config: type) -> tuple[Option, ...]:

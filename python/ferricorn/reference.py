@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from ferricorn.config import OPTIONS
-from ferricorn.options import Choice, Option, Repeated
+from ferricorn.config import IGNORED, OPTIONS
+from ferricorn.options import Choice, Ignored, Option, Repeated
 
 _HEAD = """\
 # Options
@@ -22,14 +22,25 @@ Every option can be given on the command line (`ferricorn main:app --port 9000`)
 application where the command line names none. uvicorn's variables are read where ours are absent.
 
 Durations are in seconds, sizes in bytes. A flag is `true` or `false` in the environment, `True` or `False` as a
-keyword; on the command line, `--flag false` says the same as `--no-flag`. `None` as a keyword is the default.
+keyword; on the command line, `--flag false` says the same as `--no-flag`. `None` as a keyword is the default. "Also"
+names flags of other servers that mean the same.
+"""
+
+_TAIL = """\
+## Taken, and without effect
+
+For command lines that were written for other servers. Another value is an error.
+
+| command line | values | of | |
+| --- | --- | --- | --- |
 """
 
 
 def render() -> str:
     """The page, in Markdown."""
     groups = groupby(OPTIONS, lambda option: option.group)
-    return "\n".join([_HEAD, *(_section(name, list(options)) for name, options in groups)])
+    sections = [_section(name, list(options)) for name, options in groups]
+    return "\n".join([_HEAD, *sections, _TAIL + "".join(map(_ignored, IGNORED))])
 
 
 def _section(name: str, options: list[Option]) -> str:
@@ -45,13 +56,22 @@ def _row(option: Option) -> str:
 
 
 def _more(option: Option) -> str:
-    """What the heading of the table cannot say: the words to choose from, and how one text holds several values."""
+    """What the heading of the table cannot say: words to choose from, several values in one text, other spellings."""
+    more = ""
     if isinstance(option.kind, Choice):
-        return f" One of {', '.join(f'`{word}`' for word in option.kind.words)}."
+        more += f" One of {', '.join(f'`{word}`' for word in option.kind.words)}."
     if isinstance(option.kind, Repeated):
         separator = {"\n": "a line break", ",": "a comma"}[option.kind.separator]
-        return f" In the environment, {separator} separates one from the next."
-    return ""
+        more += f" In the environment, {separator} separates one from the next."
+    if option.aliases:
+        more += f" Also {', '.join(f'`{flag}` ({servers})' for flag, servers in option.aliases.items())}."
+    return more
+
+
+def _ignored(ignored: Ignored) -> str:
+    flags = ", ".join(f"`{flag}`" for flag in ignored.flags)
+    values = ", ".join(f"`{value}`" for value in ignored.values)
+    return f"| {flags} | {values} | {ignored.servers} | {ignored.reason} |\n"
 
 
 if __name__ == "__main__":
