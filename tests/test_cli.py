@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import Result
 
 from ferricorn import __version__, cli
@@ -108,19 +109,53 @@ def test_the_application_may_come_from_the_environment(config_of: Callable[..., 
 @every_option
 def test_the_help_tells_all_of_an_option(option: Option, run: Callable[..., Result]) -> None:
     words = " ".join(run("--help", COLUMNS="400").output.split())
-    assert f" {option.flags.replace('/', ' / ')} " in words
+    two_way = "/" in option.flags
+    assert f" --[no-]{option.flag} " in words if two_way else f" --{option.flag} " in words
     assert option.help in words
-    assert f"[${option.environment}" in words
-    if option.shown_default:
-        assert f"[${option.environment}; default: {option.shown_default}]" in words
+    if option.shown_default and option.default is not False:
+        assert f"default: {option.shown_default}]" in words
+    if isinstance(option.kind, Choice):
+        assert any(f"[{separator.join(option.kind.words)}" in words for separator in ("|", ", "))
 
 
-def test_the_help_is_grouped(run: Callable[..., Result]) -> None:
-    lines = run("--help").output.splitlines()
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_the_help_is_grouped_and_in_two_columns(run: Callable[..., Result], columns: str) -> None:
+    lines = run("--help", COLUMNS=columns).output.splitlines()
     headings = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
     groups = dict.fromkeys(option.group for option in OPTIONS)
     assert headings == [f"{group}:" for group in (*groups, "Other")]
-    assert max(map(len, lines)) <= 80
+    assert max(map(len, lines)) <= int(columns)
+    body = lines[lines.index(headings[0]) : -3]
+    texts = [line for line in body if line.startswith("  ") and not line.startswith("  -")]
+    assert {len(line) - len(line.lstrip()) for line in texts} == {34}
+
+
+def test_the_help_says_how_the_environment_is_named(run: Callable[..., Result]) -> None:
+    assert "--log-level from $FERRICORN_LOG_LEVEL" in " ".join(run("--help").output.split())
+
+
+COMPLETIONS = [
+    ([], "--log", {"--log-level", "--log-config"}),
+    ([], "--ti", {"--timeout-keep-alive", "--timeout-request-head", "--timeout-request-body"}),
+    ([], "--no-s", {"--no-server-header"}),
+    (["--loop"], "", {"auto", "asyncio", "uvloop"}),
+    (["--interface"], "asgi", {"asgi2", "asgi3"}),
+]
+
+
+@pytest.mark.parametrize(("words", "begun", "offered"), COMPLETIONS)
+def test_the_shell_completes(words: list[str], begun: str, offered: set[str]) -> None:
+    completion = ShellComplete(cli.main, {}, "ferricorn", "_FERRICORN_COMPLETE")
+    assert offered <= {item.value for item in completion.get_completions(words, begun)}
+
+
+def test_the_shell_completes_files_and_no_spellings_of_others() -> None:
+    completion = ShellComplete(cli.main, {}, "ferricorn", "_FERRICORN_COMPLETE")
+    for flag in ("--log-config", "--env-file", "--app-dir", "--config"):
+        assert [item.type for item in completion.get_completions([flag], "a")] == ["file"], flag
+    offered = {item.value for item in completion.get_completions([], "--")}
+    assert "--timeout-graceful-shutdown" in offered
+    assert not offered & {"--graceful-timeout", "--http"}
 
 
 def test_the_version(run: Callable[..., Result]) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from ferricorn import discovery, environment, logconfig, settings
 from ferricorn._ferricorn import __version__
@@ -25,7 +26,16 @@ from ferricorn.options import ENVIRONMENT_PREFIX, Choice, Flag, Ignored, Option,
 from ferricorn.server import Server
 from ferricorn.settings import Setting
 
-_EPILOG: Final = "Exit status: 0 after a shutdown, 2 for wrong usage, 3 when the server could not start."
+_EPILOG: Final = (
+    f"Every option is also read from the environment, --log-level from ${ENVIRONMENT_PREFIX}LOG_LEVEL, "
+    "and from a file, as log-level. Exit status: 0 after a shutdown, 2 for wrong usage, 3 when the server could not "
+    "start."
+)
+_COLUMN: Final = 30
+"""The width of the left column of the help, in all groups."""
+_FEW: Final = 20
+"""So many characters of choices stand beside their option; more of them stand in its text."""
+_ALIASES: Final = frozenset(flag for option in OPTIONS for flag in option.aliases)
 _LAST_SECONDS: Final = 2.0
 """How long threads that requests left behind may keep the process after everything else has ended."""
 _EXIT_INTERRUPTED: Final = 130
@@ -67,11 +77,14 @@ class ServerOption(click.Option):
         return f"'--{self.option.flag}'"
 
     def get_help_record(self, _ctx: click.Context) -> tuple[str, str] | None:
-        spelled = self.option.flags.replace("/", " / ")
-        facts = [f"${self.option.environment}"]
-        if self.option.shown_default:
-            facts.append(f"default: {self.option.shown_default}")
-        return f"{spelled} {self.metavar}" if self.metavar else spelled, f"{self.option.help}  [{'; '.join(facts)}]"
+        return _spelling(self), f"{self.option.help}{_facts(self.option)}"
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        if isinstance(self.option.kind, Choice):
+            return [CompletionItem(word) for word in self.option.kind.choices if word.startswith(incomplete)]
+        if self.option.kind.metavar in {"PATH", "FILE"}:
+            return [CompletionItem(incomplete, type="file")]
+        return super().shell_complete(ctx, incomplete)
 
     def value_from_envvar(self, ctx: click.Context) -> Any:
         """What click would have found on the command line. What cannot be read is told by the variable's name."""
@@ -105,12 +118,32 @@ class EnvFileOption(ServerOption):
 
 
 def _metavar(option: Option) -> str | None:
-    """What stands for the value in the help text; the choices themselves, where there are some."""
+    """What stands for the value in the help text; the choices themselves, where there are few."""
     if isinstance(option.kind, Flag):
         return None
-    if isinstance(option.kind, Choice):
-        return f"[{'|'.join(option.kind.words)}]"
-    return option.kind.metavar
+    words = _words(option)
+    return f"[{words}]" if 0 < len(words) <= _FEW else option.kind.metavar
+
+
+def _words(option: Option) -> str:
+    return "|".join(option.kind.words) if isinstance(option.kind, Choice) else ""
+
+
+def _spelling(parameter: ServerOption) -> str:
+    """The left column of the help."""
+    flag, _, other = parameter.option.flags.partition("/")
+    if other:
+        return f"--[no-]{flag.removeprefix('--')}"
+    return f"{flag} {parameter.metavar}" if parameter.metavar else flag
+
+
+def _facts(option: Option) -> str:
+    """What the help adds to an option's own text."""
+    words = _words(option)
+    facts = [words.replace("|", ", ")] if len(words) > _FEW else []
+    if option.shown_default and option.default is not False:
+        facts.append(f"default: {option.shown_default}")
+    return f"  [{'; '.join(facts)}]" if facts else ""
 
 
 class IgnoredOption(click.Option):
@@ -143,10 +176,13 @@ class GroupedCommand(click.Command):
             record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
             if record is not None:
                 heading = parameter.option.group if isinstance(parameter, ServerOption) else "Other"
-                groups.setdefault(heading, []).append(record)
+                groups.setdefault(heading, []).append((record[0].ljust(_COLUMN), record[1]))
         for heading, records in groups.items():
             with formatter.section(heading):
-                formatter.write_dl(records, col_max=30)
+                formatter.write_dl(records, col_max=_COLUMN)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        return [item for item in super().shell_complete(ctx, incomplete) if item.value not in _ALIASES]
 
 
 def _without_flag_values(args: Sequence[str]) -> list[str]:
@@ -293,10 +329,11 @@ main: Final = GroupedCommand(
         *map(IgnoredOption, IGNORED),
         click.Option(
             ["--config"],
+            type=click.Path(),
             metavar="FILE",
             envvar=f"{ENVIRONMENT_PREFIX}CONFIG",
             help="Read options from a TOML file, in place of ./ferricorn.toml or of [tool.ferricorn] in "
-            f"./pyproject.toml.  [${ENVIRONMENT_PREFIX}CONFIG]",
+            "./pyproject.toml.",
         ),
         click.Option(
             ["--check-config"], is_flag=True, help="Check the options and the files that they name, and exit."
