@@ -205,12 +205,11 @@ impl PythonApplication {
     }
 
     /// Runs `work` for the event loop, which runs no task meanwhile, unless it runs inside of one.
-    pub(crate) fn for_loop(&self, py: Python<'_>, work: impl FnOnce()) -> PyResult<()> {
-        let before = self.on_loop.replace(!self.event_loop.runs_task(py)?);
+    pub(crate) fn for_loop(&self, py: Python<'_>, work: impl FnOnce()) {
+        let before = self.on_loop.replace(true);
         work();
         self.event_loop.leave_last(py);
         self.on_loop.set(before);
-        Ok(())
     }
 
     /// Cancels the tasks of every call that runs; says how many.

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -67,25 +68,20 @@ impl EventLoop {
         self.create_task.bind(py).call((coroutine,), arguments)
     }
 
-    /// Whether a task runs, other than those that were [entered](Self::enter) here.
-    pub(crate) fn runs_task(&self, py: Python<'_>) -> PyResult<bool> {
-        self.leave_last(py);
-        match &self.current {
-            Current::Functions { .. } => Ok(false),
-            Current::Tasks { tasks, .. } => tasks.bind(py).contains(&self.event_loop),
-        }
-    }
-
     /// Makes the task the current one, for who runs its coroutine in its place while no task runs.
     ///
     /// # Errors
-    /// RuntimeError where another task is the current one; not before Python 3.14, see [`runs_task`](Self::runs_task).
+    /// RuntimeError where another task is the current one.
     pub(crate) fn enter(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
         match &self.current {
             Current::Functions { enter, .. } => enter.bind(task.py()).call1((&self.event_loop, task)).map(drop),
             Current::Tasks { tasks, is_entered } => {
+                let tasks = tasks.bind(task.py());
+                if !is_entered.get() && tasks.contains(&self.event_loop)? {
+                    return Err(PyRuntimeError::new_err("another task runs"));
+                }
                 is_entered.set(true);
-                tasks.bind(task.py()).set_item(&self.event_loop, task)
+                tasks.set_item(&self.event_loop, task)
             }
         }
     }

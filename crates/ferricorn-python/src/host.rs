@@ -126,7 +126,7 @@ impl PollSoon {
         let schedule = self.0.get()?;
         schedule.scheduled.set(false);
         if let Some(server) = schedule.server.get().and_then(Weak::upgrade) {
-            server.application().for_loop(py, || server.settle_soon())?;
+            server.application().for_loop(py, || server.settle_soon());
         }
         Ok(())
     }

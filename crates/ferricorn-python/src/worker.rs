@@ -127,12 +127,13 @@ impl PyWorker {
 
     fn poll(&self, py: Python<'_>) -> PyResult<()> {
         let server = &self.0.get()?.server;
-        server.application().for_loop(py, || server.poll())
+        server.application().for_loop(py, || server.poll());
+        Ok(())
     }
 
     fn tick(&self, py: Python<'_>) -> PyResult<()> {
         let State { server, quiet } = self.0.get()?;
-        server.application().for_loop(py, || server.tick())?;
+        server.application().for_loop(py, || server.tick());
         if quiet.has_come(server.calls()) {
             ffi::trim_heap();
         }
