@@ -47,9 +47,13 @@ def test_a_mistake_in_an_alias_names_the_option(run: Callable[..., Result]) -> N
 def test_what_is_ignored_is_taken(flag: str, ignored: Ignored, config_of: Callable[..., Config]) -> None:
     for value in ignored.values:
         assert config_of(flag, value, "main:app") == Config("main:app")
+    if not ignored.values:
+        assert config_of(flag, "main:app") == Config("main:app")
 
 
-@every_ignored_flag
+@pytest.mark.parametrize(
+    ("flag", "ignored"), [(flag, ignored) for ignored in IGNORED if ignored.values for flag in ignored.flags]
+)
 def test_what_is_ignored_does_not_take_everything(flag: str, ignored: Ignored, run: Callable[..., Result]) -> None:
     result = run("main:app", flag, "access.log")
     assert result.exit_code == 2

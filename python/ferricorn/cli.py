@@ -151,7 +151,15 @@ class IgnoredOption(click.Option):
 
     def __init__(self, ignored: Ignored) -> None:
         self.ignored = ignored
-        super().__init__([*ignored.flags], type=click.STRING, hidden=True, expose_value=False, callback=self._check)
+        takes_value = bool(ignored.values)
+        super().__init__(
+            [*ignored.flags],
+            type=click.STRING if takes_value else click.BOOL,
+            is_flag=not takes_value,
+            hidden=True,
+            expose_value=False,
+            callback=self._check if takes_value else None,
+        )
 
     def _check(self, _ctx: click.Context, _parameter: click.Parameter, text: str | None) -> None:
         try:

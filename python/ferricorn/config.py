@@ -302,6 +302,12 @@ OPTIONS: Final[tuple[Option, ...]] = declared(Config)
 
 IGNORED: Final = (
     Ignored(
+        ("--reset-contextvars",),
+        (),
+        "uvicorn",
+        "What the application sets in its context during lifespan reaches no request anyway.",
+    ),
+    Ignored(
         ("--http",),
         ("auto", "h11", "httptools", "zttp", "1"),
         "uvicorn, granian",

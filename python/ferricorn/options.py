@@ -238,7 +238,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """Flags of other servers' command lines that are taken, with a few values, and change nothing."""
+    """Flags of other servers' command lines that are taken and change nothing, with a few values or with none."""
 
     flags: tuple[str, ...]
     values: tuple[str, ...]
