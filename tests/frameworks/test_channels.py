@@ -30,7 +30,7 @@ def test_message_to_a_channel(connect: Connect) -> None:
 def test_session_of_a_websocket(client: httpx.Client, connect: Connect) -> None:
     client.get("/session")
     cookie = f"sessionid={client.cookies['sessionid']}"
-    assert json.loads(connect("/ws/session", additional_headers={"cookie": cookie}).receive()) == {"count": 1}
+    assert json.loads(connect("/ws/session", additional_headers={"cookie": cookie}).receive_last()) == {"count": 1}
 
 
 def test_origin(connect: Connect, server: Server) -> None:

@@ -41,7 +41,7 @@ def test_http_error_after_the_handshake(connect: Connect) -> None:
 
 
 def test_websocket_sink(connect: Connect) -> None:
-    assert connect("/sink/ws/a/b%20c/d").receive() == "a/b c/d"
+    assert connect("/sink/ws/a/b%20c/d").receive_last() == "a/b c/d"
 
 
 def test_middleware_around_websockets(connect: Connect, client: httpx.Client, name: str) -> None:

@@ -57,4 +57,4 @@ def test_json_over_a_websocket(connect: Connect) -> None:
 def test_session_of_a_websocket(connect: Connect, client: httpx.Client) -> None:
     client.get("/session")
     cookie = f"session={client.cookies['session']}"
-    assert connect("/session/ws", additional_headers={"cookie": cookie}).receive() == "Zoë"
+    assert connect("/session/ws", additional_headers={"cookie": cookie}).receive_last() == "Zoë"

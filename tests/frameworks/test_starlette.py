@@ -147,4 +147,4 @@ def test_session_of_a_websocket(client: httpx.Client, connect: Connect) -> None:
     client.get("/stamped/session")
     cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
     socket = connect("/stamped/session/ws", additional_headers={"cookie": cookies})
-    assert json.loads(socket.receive()) == {"count": 1}
+    assert json.loads(socket.receive_last()) == {"count": 1}

@@ -147,7 +147,9 @@ def test_no_subprotocol(connect: Connect) -> None:
 
 
 def test_headers_of_the_handshake(connect: Connect) -> None:
-    response = connect("/ws/headers").response
+    socket = connect("/ws/headers")
+    socket.read_to_close()
+    response = socket.response
     assert response is not None
     assert response.headers["x-greeting"] == "hello"
     assert response.headers.get_all("set-cookie") == ["session=abc", "theme=dark"]
@@ -309,7 +311,7 @@ def test_an_application_that_only_sends_learns_that_the_client_is_gone(
 
 @pytest.mark.needs(Feature.LIFESPAN_STATE)
 def test_websockets_get_a_shallow_copy_of_the_lifespan_state(connect: Connect) -> None:
-    first, second = (json.loads(connect("/ws/state").receive()) for _ in range(2))
+    first, second = (json.loads(connect("/ws/state").receive_last()) for _ in range(2))
     assert second["visits"] == first["visits"] + 1
     assert first["fresh"] and second["fresh"]
 

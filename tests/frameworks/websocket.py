@@ -22,6 +22,12 @@ class Client(ClientConnection):
         """The next message. Raises TimeoutError after `CLIENT_SECONDS`, ConnectionClosed when there will be none."""
         return self.recv(CLIENT_SECONDS)
 
+    def receive_last(self) -> str | bytes:
+        """The next message, after which the application closes: a client that closed as well could come before it."""
+        message = self.receive()
+        self.read_to_close()
+        return message
+
     def read_to_close(self) -> Close | None:
         """Waits for the end, dropping what comes before it; returns the server's close frame if it sent one."""
         with suppress(ConnectionClosed):

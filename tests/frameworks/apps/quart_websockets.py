@@ -134,6 +134,8 @@ async def flood(name: str) -> None:
     try:
         while True:
             await websocket.send(common.CHUNK)
+    except OSError:
+        pass  # Quart knows that it means a disconnect from 0.23 on, which needs CPython 3.13.
     finally:
         signals.set(name)
 
