@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -307,3 +308,8 @@ def test_it_may_stand_in_the_file_of_options(config_of: Callable[..., Config], r
     shown = run("main:app", "--print-config").output
     Path("ferricorn.toml").write_text(shown)
     assert settings.load(None)["log_config"].value == config.log_config
+
+
+def test_a_server_without_a_log_configuration_does_not_load_what_reads_one() -> None:
+    code = "import sys, ferricorn.cli; sys.exit('logging.config' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

@@ -141,6 +141,7 @@ MISTAKES = [
     ("port = '1'", "x.toml: port must be a whole number, not '1'."),
     ("port = 70000", "x.toml: port must be between 0 and 65535, not 70000."),
     ("header = ['x']", "x.toml: headers must read \"Name: value\", not 'x'."),
+    ("header = ['A: b']\nheaders = []", "x.toml: headers is set twice, by two spellings."),
     ("app = 5", "x.toml: app must be text, not 5."),
     ("port =", "x.toml is not TOML: Invalid value (at end of document)."),
 ]
@@ -158,6 +159,12 @@ def test_a_mistake_in_the_project_file_names_its_table(run: Callable[..., Result
     write(tmp_path / "pyproject.toml", "[tool.ferricorn]\nprot = 1")
     output = run("main:app").output
     assert output.endswith("Error: pyproject.toml [tool.ferricorn]: there is no option 'prot'; did you mean 'port'?\n")
+
+
+def test_a_table_of_the_project_file_that_is_none(run: Callable[..., Result], tmp_path: Path) -> None:
+    write(tmp_path / "pyproject.toml", "[tool]\nferricorn = 5")
+    output = run("main:app").output
+    assert output.endswith("Error: pyproject.toml [tool.ferricorn] must be a table, not 5.\n")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from ferricorn import discovery, environment, logconfig, settings
+from ferricorn import discovery, environment, settings
 from ferricorn._ferricorn import __version__
 from ferricorn.config import IGNORED, OPTIONS, Config
 from ferricorn.errors import StartupError
@@ -288,6 +288,8 @@ def _discovered(given: Mapping[str, Setting]) -> str:
 
 def _check(config: Config) -> None:
     """Reads the files that options name. The application is not imported: that may have effects."""
+    from ferricorn import logconfig  # as in logging.py
+
     try:
         if config.env_file is not None:
             environment.load(config.env_file)

@@ -55,10 +55,17 @@ def _read(path: Path, *, needed: bool) -> dict[str, Setting]:
     if path.name == PROJECT_FILE:
         origin = f"{path} [{_TABLE}]"
         table = table.get("tool", {}).get("ferricorn", {})
-    return {name: Setting(value, origin) for name, value in _values(table, origin)}
+    values: dict[str, Setting] = {}
+    for name, value in _values(table, origin):
+        if name in values:
+            raise ValueError(f"{origin}: {name} is set twice, by two spellings.")
+        values[name] = Setting(value, origin)
+    return values
 
 
-def _values(table: Mapping[str, object], origin: str) -> Iterator[tuple[str, object]]:
+def _values(table: object, origin: str) -> Iterator[tuple[str, object]]:
+    if not isinstance(table, dict):
+        raise ValueError(f"{origin} must be a table, not {table!r}.")
     options = _options_by_key()
     for key, value in table.items():
         name = key.replace("-", "_")
