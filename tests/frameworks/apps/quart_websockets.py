@@ -1,12 +1,17 @@
 """The WebSockets of the contract in Quart, which cancels a handler when its client is gone."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from quart import Blueprint, copy_current_websocket_context, jsonify, websocket
+from quart.wrappers import base
 
 from . import common
 from .common import rooms, signals
+
+DISCONNECTED = (OSError, getattr(base, "ClientDisconnectedError", OSError))
+"""What `send` raises when it learns of the disconnect before the handler is cancelled: Quart's own from 0.23 on."""
 
 blueprint = Blueprint("websockets", __name__)
 
@@ -110,7 +115,8 @@ async def room(name: str) -> None:
                 rooms.tell(name, str(await websocket.receive()))
 
         await websocket.accept()
-        await asyncio.gather(pass_on(), listen())
+        with suppress(*DISCONNECTED):
+            await asyncio.gather(pass_on(), listen())
 
 
 @blueprint.websocket("/ws/ticks/<name>")
@@ -132,10 +138,9 @@ async def ticks(name: str) -> None:
 @blueprint.websocket("/ws/flood/<name>")
 async def flood(name: str) -> None:
     try:
-        while True:
-            await websocket.send(common.CHUNK)
-    except OSError:
-        pass  # Quart knows that it means a disconnect from 0.23 on, which needs CPython 3.13.
+        with suppress(*DISCONNECTED):
+            while True:
+                await websocket.send(common.CHUNK)
     finally:
         signals.set(name)
 
