@@ -327,11 +327,17 @@ def test_ws_22_out_of_order_names_the_event_and_what_was_allowed(serve: Serve) -
 @pytest.mark.parametrize("data", [text("early"), b""], ids=["with a frame", "alone"])
 @pytest.mark.parametrize(
     "event",
-    [{"type": "websocket.close"}, shut(), shut(4001, "no"), shut(1008, "x" * 123)],
-    ids=["type alone", "default", "code", "reason"],
+    [
+        {"type": "websocket.close"},
+        shut(),
+        shut(4001, "no"),
+        shut(1008, "x" * 123),
+        {"type": "websocket.close", "code": "none", "reason": [{"type": "missing"}]},
+    ],
+    ids=["type alone", "default", "code", "reason", "FastAPI's"],
 )
 def test_ws_11_close_before_the_accept_is_403(serve: Serve, event: Event, data: bytes) -> None:
-    """Code and reason go nowhere, and neither does a frame that the client had sent already."""
+    """Code and reason go nowhere, whatever they are, and neither does a frame that the client had sent already."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::rc::Rc;
 
-use asgi::{ExchangeId, SendError};
+use asgi::{ExchangeId, SendError, SendEvent};
 use ferricorn_server::Sent;
 use pyo3::prelude::*;
 
@@ -43,7 +43,13 @@ impl Exchanges {
     ) -> PyResult<Bound<'py, PyAny>> {
         self.send.object(
             py,
-            Send { server: Rc::clone(server), exchange, complete: Cell::new(false), satisfied: Cell::new(false) },
+            Send {
+                server: Rc::clone(server),
+                exchange,
+                complete: Cell::new(false),
+                satisfied: Cell::new(false),
+                accepted: Cell::new(false),
+            },
         )
     }
 }
@@ -87,6 +93,8 @@ struct Send {
     complete: Cell<bool>,
     /// The response is whole on the wire: that the client leaves with it is no failure of what follows.
     satisfied: Cell<bool>,
+    /// The application has accepted its WebSocket.
+    accepted: Cell<bool>,
 }
 
 impl Callable for Send {
@@ -133,9 +141,16 @@ impl Callable for Send {
 impl Send {
     fn send(&self, event: &Bound<'_, PyAny>) -> PyResult<Sent> {
         let start = &self.server.application().start;
-        let sent = match send::read(event, start)? {
+        let sent = match send::read(event, start, self.accepted.get())? {
             Event::Start => self.server.start(self.exchange, &start.borrow().head),
-            Event::Other(event) => self.server.send(self.exchange, event),
+            Event::Other(event) => {
+                let accepts = matches!(event, SendEvent::WebSocketAccept { .. });
+                let sent = self.server.send(self.exchange, event);
+                if accepts && sent.is_ok() {
+                    self.accepted.set(true);
+                }
+                sent
+            }
         };
         match sent {
             Err(SendError::Disconnected) if self.satisfied.get() => Ok(Sent::Complete),

@@ -105,11 +105,11 @@ impl<'py> Items<'py> {
     }
 }
 
-/// Reads an event; a response's start goes to `start`, whose memory is used again.
+/// Reads an event; a response's start goes to `start`, whose memory is used again. `accepted`: of a WebSocket, that it was.
 ///
 /// # Errors
 /// TypeError, ValueError and KeyError for what is no valid event.
-pub(crate) fn read(event: &Bound<'_, PyAny>, start: &RefCell<Start>) -> PyResult<Event> {
+pub(crate) fn read(event: &Bound<'_, PyAny>, start: &RefCell<Start>, accepted: bool) -> PyResult<Event> {
     let Ok(dict) = event.cast::<PyDict>() else {
         return Err(PyTypeError::new_err(format!("an event is a dict, not {}", type_name(event))));
     };
@@ -133,6 +133,11 @@ pub(crate) fn read(event: &Bound<'_, PyAny>, start: &RefCell<Start>) -> PyResult
             Ok(Event::Other(SendEvent::ResponseBody { body, more_body }))
         }
         "websocket.send" => read_message(&items).map(Event::Other),
+        // A close of a WebSocket that was not accepted becomes a 403, whatever its code and reason are (WS-11): FastAPI's
+        // reason is a list of errors then.
+        "websocket.close" if !accepted => {
+            Ok(Event::Other(SendEvent::WebSocketClose { code: 1000, reason: String::new() }))
+        }
         other if other.starts_with("websocket.") => read_websocket(other, dict, &items).map(Event::Other),
         other => read_extension(other, dict, &items).map(Event::Other),
     }
