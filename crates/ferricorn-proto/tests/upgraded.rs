@@ -196,9 +196,10 @@ fn a_peer_that_reads_nothing_is_reset_and_gets_no_ping_behind_what_waits() {
     let now = driver.now();
     driver.connection.websocket_send(Message::<_, String>::Binary(vec![0; 100]), &now).unwrap();
     let waiting = driver.connection.transmit().len();
-    let deadline = driver.instant + seconds(60);
-    for after in [20, 40, 59] {
-        driver.instant = deadline - seconds(60) + seconds(after);
+    // As long as a ping could take, and its pong.
+    let deadline = driver.instant + seconds(40);
+    for after in [10, 20, 39] {
+        driver.instant = deadline - seconds(40) + seconds(after);
         let now = driver.now();
         assert_eq!(driver.connection.handle_timeout(&now), None);
         assert_eq!(driver.connection.transmit().len(), waiting);
@@ -210,6 +211,19 @@ fn a_peer_that_reads_nothing_is_reset_and_gets_no_ping_behind_what_waits() {
     let session = driver.connection.websocket().unwrap().session().unwrap();
     assert_eq!(session.closed(), Some((1006, "")));
     assert_eq!(driver.connection.finish(Outcome::Returned, &now), Finished::Disconnected);
+}
+
+#[test]
+fn a_close_that_the_peer_does_not_even_take_ends_after_its_time() {
+    let mut driver = opened(&[Action::Hang]);
+    let now = driver.now();
+    driver.connection.websocket_send(Message::<_, String>::Binary(vec![0; 100]), &now).unwrap();
+    driver.connection.websocket_close(4000, "", &now).unwrap();
+    driver.instant += seconds(10);
+    let now = driver.now();
+    assert_eq!(driver.connection.handle_timeout(&now), Some(TimeoutKind::Close));
+    assert!(!driver.connection.transmit().is_empty());
+    assert_eq!((driver.closing(), driver.connection.wants_input()), (Closing::Now, false));
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod websocket;
 
 use std::fmt;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use asgi::{Extensions, Headers, HttpVersion, Message};
 
@@ -267,7 +267,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
     /// Bytes of [`transmit`](Self::transmit) have been written and consumed.
     pub fn handle_written(&mut self, now: &Now<'_>) {
         if !self.transmit.is_empty() {
-            self.stalled = Some(now.instant + self.limits.response);
+            self.stalled = Some(now.instant + patience(&self.limits, self.websocket.is_some()));
             return;
         }
         self.stalled = None;
@@ -424,9 +424,17 @@ impl<B: AsRef<[u8]>> Connection<B> {
     /// Arms the response's deadline where bytes started to wait.
     fn note_waiting(&mut self, now: &Now<'_>) {
         if self.stalled.is_none() && !self.transmit.is_empty() {
-            self.stalled = Some(now.instant + self.limits.response);
+            self.stalled = Some(now.instant + patience(&self.limits, self.websocket.is_some()));
         }
     }
+}
+
+/// How long a peer may take no byte. On a WebSocket no longer than it may leave a ping unanswered: no ping goes behind bytes
+/// that wait.
+fn patience(limits: &Limits, is_websocket: bool) -> Duration {
+    let pong = limits.websocket.as_ref().filter(|_| is_websocket);
+    let pong = pong.and_then(|limits| Some(limits.ping_interval? + limits.ping_timeout?));
+    pong.map_or(limits.response, |pong| pong.min(limits.response))
 }
 
 impl<B: AsRef<[u8]>> fmt::Debug for Connection<B> {

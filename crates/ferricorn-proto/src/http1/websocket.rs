@@ -4,7 +4,7 @@
 use asgi::{Headers, Message, Outcome, ResponseStart, SendError};
 
 use super::output::{Response, server_fields};
-use super::{Connection, Expected, HeadReader, Input, Now, Step, encode};
+use super::{Connection, Expected, Fate, HeadReader, Input, Now, Step, encode, patience};
 use crate::error::{RequestError, TimeoutKind};
 use crate::exchange::{Exchange, State};
 use crate::transmit::Content;
@@ -165,7 +165,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
         let step = session.handle_input(input, &mut self.transmit, now.instant);
         // Pongs and a close may wait now.
         if self.stalled.is_none() && !self.transmit.is_empty() {
-            self.stalled = Some(now.instant + self.limits.response);
+            self.stalled = Some(now.instant + patience(&self.limits, true));
         }
         let event = match step.event {
             Ok(message) => message.map(Input::Message),
@@ -203,6 +203,11 @@ impl<B: AsRef<[u8]>> Connection<B> {
         let session = self.websocket.as_mut().and_then(|websocket| websocket.session_mut())?;
         let passed = session.handle_timeout(&mut self.transmit, now.instant);
         self.note_waiting(now);
+        if passed == Some(TimeoutKind::Close) && !self.transmit.is_empty() {
+            // The client takes nothing, not even the close frame.
+            self.close_idle();
+            self.fate = Fate::Close;
+        }
         passed
     }
 
