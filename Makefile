@@ -29,6 +29,7 @@ lint: $(VENV)/.tested ## formatting, clippy, the crates' documentation, arrows a
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy --strict tests --exclude tests/frameworks/apps/
+	$(BIN)/mypy --strict conformance
 	$(BIN)/python -m mypy.stubtest ferricorn._ferricorn --allowlist tests/stubtest.allow
 
 rust: ## the crates' tests, and the Rust examples
@@ -37,7 +38,7 @@ rust: ## the crates' tests, and the Rust examples
 	cargo test --quiet --target-dir target/bench --manifest-path bench/load/Cargo.toml
 
 python: $(VENV)/.tested ## the Python tests, over real sockets
-	$(BIN)/pytest tests bench/test_harness.py --ignore tests/frameworks
+	$(BIN)/pytest tests bench/test_harness.py conformance --ignore tests/frameworks
 
 frameworks: $(VENV)/.tested ## Django, FastAPI, Starlette, Quart, Litestar, Falcon and Responder applications
 	$(BIN)/pytest tests/frameworks

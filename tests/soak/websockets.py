@@ -58,7 +58,7 @@ def main() -> int:
     print(f"{count:,} idle WebSockets: {opened:.0f} bytes each, {watched:.0f} after {2.2 * INTERVAL:.0f} s")
     print(f"  of these the application's task and frames {task}, its scope {scope}")
     print(f"  ours {ours:.0f} (allowed {ALLOWED}), {ours + scope:.0f} with the scope")
-    print(f"  {idle.pings:,} pings, the latest {late:.2f} s late (allowed {LATEST})")
+    print(f"  {idle.pings:,} pings, the latest that was watched {late:.2f} s late (allowed {LATEST})")
     return int(ours > ALLOWED or late > LATEST or idle.pings < 2 * count or status != 0)
 
 
@@ -69,6 +69,7 @@ class Idle:
         self.pings = 0
         self._selector = selectors.DefaultSelector()
         self._last: dict[socket.socket, float] = {}
+        self._watched: set[socket.socket] = set()
         for number in range(count):
             client = socket.create_connection(("127.0.0.1", port), source_address=(source(number), 0))
             client.sendall(HANDSHAKE)
@@ -80,13 +81,17 @@ class Idle:
                 progress(f"{number:,} of {count:,} open")
 
     def watch(self, seconds: float) -> float:
-        """By how many seconds the latest ping was late."""
+        """By how many seconds the latest ping was late, of those that follow another while we watch.
+
+        While connections are opened, this process itself may look late.
+        """
+        self._watched.clear()
         end = time.monotonic() + seconds
         late = 0.0
         while (now := time.monotonic()) < end:
             late = max(late, self._answer(end - now))
             progress(f"{self.pings:,} pings answered, {end - now:.0f} s left")
-        return max(late, *(time.monotonic() - last - INTERVAL for last in self._last.values()))
+        return max(late, *(time.monotonic() - self._last[client] - INTERVAL for client in self._watched))
 
     def close(self) -> None:
         self._selector.close()
@@ -102,8 +107,11 @@ class Idle:
             assert len(ping) == 6 and ping[:2] == b"\x89\x04", ping
             client.sendall(PONG + ping[2:])
             self.pings += 1
-            late = max(late, time.monotonic() - self._last[client] - INTERVAL)
-            self._last[client] = time.monotonic()
+            now = time.monotonic()
+            if client in self._watched:
+                late = max(late, now - self._last[client] - INTERVAL)
+            self._watched.add(client)
+            self._last[client] = now
         return late
 
 
