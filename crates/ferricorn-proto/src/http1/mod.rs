@@ -222,8 +222,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
         self.fate = Fate::Flush;
         if was_open {
             // What waits is for nobody.
-            self.close_idle();
-            self.fate = Fate::Close;
+            self.close_at_once();
         } else if !self.exchange.is_open() || self.exchange.state() == State::Upgraded {
             self.expected = Expected::Ignored;
         } else if !self.exchange.is_unanswered() {
@@ -309,8 +308,8 @@ impl<B: AsRef<[u8]>> Connection<B> {
     }
 
     /// Whether [`handle_input`](Self::handle_input) would do anything with more bytes: a head is expected (and not too much
-    /// of earlier responses waits to be written), a body is asked for or read away, a WebSocket has room for messages (and
-    /// not too much to write), or the connection lingers.
+    /// of earlier responses waits to be written), a body is asked for or read away, a WebSocket has room for messages, or
+    /// the connection lingers.
     pub fn wants_input(&self) -> bool {
         if self.end_of_input {
             return false;
@@ -410,6 +409,13 @@ impl<B: AsRef<[u8]>> Connection<B> {
     fn close_idle(&mut self) {
         self.expected = Expected::Ignored;
         self.fate = if self.transmit.is_empty() { Fate::Close } else { Fate::Flush };
+        self.deadline = None;
+    }
+
+    /// Closes whatever waits to be written.
+    fn close_at_once(&mut self) {
+        self.expected = Expected::Ignored;
+        self.fate = Fate::Close;
         self.deadline = None;
     }
 

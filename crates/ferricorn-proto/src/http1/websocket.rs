@@ -4,7 +4,7 @@
 use asgi::{Headers, Message, Outcome, ResponseStart, SendError};
 
 use super::output::{Response, server_fields};
-use super::{Connection, Expected, Fate, HeadReader, Input, Now, Step, encode, patience};
+use super::{Connection, Expected, HeadReader, Input, Now, Step, encode, patience};
 use crate::error::{RequestError, TimeoutKind};
 use crate::exchange::{Exchange, State};
 use crate::transmit::Content;
@@ -85,7 +85,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
     where
         T: AsRef<str> + Into<B>,
     {
-        match self.websocket.as_mut().and_then(|websocket| websocket.session_mut()) {
+        match session_of(&mut self.websocket) {
             Some(session) if self.exchange.state() == State::Upgraded => session.send(message, &mut self.transmit)?,
             _ => return Err(self.exchange.refuse("websocket.send")),
         }
@@ -106,7 +106,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
             self.answer(403, "", true, now);
             return Ok(());
         }
-        let Some(session) = self.websocket.as_mut().and_then(|websocket| websocket.session_mut()) else {
+        let Some(session) = session_of(&mut self.websocket) else {
             return Err(self.exchange.refuse(event));
         };
         session.close(code, reason, &mut self.transmit, now.instant)?;
@@ -159,7 +159,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
     }
 
     pub(super) fn frames_input<'b>(&'b mut self, input: &'b mut [u8], now: &Now<'_>) -> Step<'b> {
-        let Some(session) = self.websocket.as_mut().and_then(|websocket| websocket.session_mut()) else {
+        let Some(session) = session_of(&mut self.websocket) else {
             return Step { consumed: input.len(), event: Ok(None) };
         };
         let step = session.handle_input(input, &mut self.transmit, now.instant);
@@ -184,7 +184,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
     }
 
     pub(super) fn session_mut(&mut self) -> Option<&mut Session> {
-        self.websocket.as_mut().and_then(|websocket| websocket.session_mut())
+        session_of(&mut self.websocket)
     }
 
     /// Whether the session is closed for the application, by whichever side.
@@ -200,13 +200,12 @@ impl<B: AsRef<[u8]>> Connection<B> {
     }
 
     pub(super) fn websocket_timeout(&mut self, now: &Now<'_>) -> Option<TimeoutKind> {
-        let session = self.websocket.as_mut().and_then(|websocket| websocket.session_mut())?;
+        let session = session_of(&mut self.websocket)?;
         let passed = session.handle_timeout(&mut self.transmit, now.instant);
         self.note_waiting(now);
         if passed == Some(TimeoutKind::Close) && !self.transmit.is_empty() {
             // The client takes nothing, not even the close frame.
-            self.close_idle();
-            self.fate = Fate::Close;
+            self.close_at_once();
         }
         passed
     }
@@ -219,12 +218,17 @@ impl<B: AsRef<[u8]>> Connection<B> {
 
     /// Closes the session, if there is one and it is open.
     pub(super) fn close_websocket(&mut self, code: u16, now: &Now<'_>) {
-        if let Some(session) = self.websocket.as_mut().and_then(|websocket| websocket.session_mut())
+        if let Some(session) = session_of(&mut self.websocket)
             && session.shut_down(code, "", &mut self.transmit, now.instant).is_ok()
         {
             self.note_waiting(now);
         }
     }
+}
+
+/// The session, borrowed from its field alone: what it is given to write into is another.
+fn session_of(websocket: &mut Option<Box<WebSocket>>) -> Option<&mut Session> {
+    websocket.as_mut().and_then(|websocket| websocket.session_mut())
 }
 
 /// What is the server's to say about the connection and the framing of a message (HTTP-19).
