@@ -25,7 +25,7 @@ from ferricorn.interface import Application
 from ferricorn.lifespan import Lifespan
 from ferricorn.logging import error_log as log
 from ferricorn.loops import LoopFactory, loop_factory
-from ferricorn.serving import LOOK_SECONDS, Serving, ends_before, listening
+from ferricorn.serving import LOOK_SECONDS, Serving, bound, closing, ends_before
 from ferricorn.signals import Repeat, captured
 from ferricorn.tracing import traced
 
@@ -36,8 +36,12 @@ class Server:
     `should_exit = True` stops it, from any thread; `ready.wait(timeout)` waits until it serves, from any other thread.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, listeners: Sequence[Listener] | None = None) -> None:
+        """`listeners`: sockets that listen already, in place of those that `config` names; the server closes them."""
         self.config = config
+        self.timeout_graceful_shutdown = config.timeout_graceful_shutdown
+        """Seconds that running requests get at the stop; may be changed until then."""
+        self._listeners = listeners
         self.addresses: tuple[str, ...] = ()
         """Where it listens, once started, in the syntax of `bind`, with the real port: ("127.0.0.1:8000",)."""
         self.ready = threading.Event()
@@ -157,7 +161,7 @@ class Server:
             self._force.set()
         log.info("Started server process [%d]", os.getpid())
         adapted = await application.make(found, self.config)
-        with listening(self.config) as listeners:
+        with closing(bound(self.config) if self._listeners is None else self._listeners) as listeners:
             lifespan = Lifespan(adapted, self.config.lifespan)
             if await ends_before(lifespan.startup(), self._stop):
                 await self._serve_until_stopped(adapted, listeners, lifespan)
@@ -208,7 +212,7 @@ class Server:
             await lifespan.abandon()
         else:
             # Unbounded while all goes well: what the application saves now is worth waiting for. Force still ends it.
-            timeout = None if finished else self.config.timeout_graceful_shutdown
+            timeout = None if finished else self.timeout_graceful_shutdown
             await ends_before(lifespan.shutdown(timeout), self._force)
         if not finished:
             self._gave_up()
@@ -216,7 +220,7 @@ class Server:
     async def _close(self, serving: Serving, patient: bool) -> bool:
         """Whether all requests finished by themselves."""
         try:
-            finished = patient and await serving.drain(self.config.timeout_graceful_shutdown, self._force)
+            finished = patient and await serving.drain(self.timeout_graceful_shutdown, self._force)
             if not finished:
                 await serving.cut(self._reason_to_cut(patient))
             return finished
@@ -228,7 +232,7 @@ class Server:
             return "forced to exit"
         if not patient:
             return "the server was cancelled"
-        return f"not finished {self.config.timeout_graceful_shutdown:g} seconds after the stop"
+        return f"not finished {self.timeout_graceful_shutdown:g} seconds after the stop"
 
     def _gave_up(self) -> None:
         """Requests were cut: their threads may run on."""

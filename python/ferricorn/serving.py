@@ -24,15 +24,22 @@ _CUT_SECONDS: Final = 1.0
 """How long cancelled requests may take to end."""
 
 
-@contextlib.contextmanager
-def listening(config: Config) -> Iterator[list[Listener]]:
-    """The sockets that `config` asks for, listening, closed in the end. Raises StartupError where one cannot be had."""
+def bound(config: Config) -> list[Listener]:
+    """The sockets that `config` asks for, listening. Raises StartupError where one cannot be had."""
     with contextlib.ExitStack() as opened:
-        listeners = []
-        for address in config.addresses:
-            listeners.append(_bind(address, config))
-            opened.callback(listeners[-1].close)
+        listeners = [opened.enter_context(contextlib.closing(_bind(address, config))) for address in config.addresses]
+        opened.pop_all()
+    return listeners
+
+
+@contextlib.contextmanager
+def closing(listeners: Sequence[Listener]) -> Iterator[Sequence[Listener]]:
+    """Closes the listeners in the end."""
+    try:
         yield listeners
+    finally:
+        for listener in listeners:
+            listener.close()
 
 
 def _bind(address: str, config: Config) -> Listener:
