@@ -87,6 +87,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result
     from click.testing import CliRunner
 
     from ferricorn import cli
+    from ferricorn.config import OPTIONS
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())
@@ -95,7 +96,9 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result
         monkeypatch.setattr(logger, "handlers", [])
         monkeypatch.setattr(logger, "propagate", True)
     # A copy: what an env file sets ends with the test.
-    kept = {name: text for name, text in os.environ.items() if not name.startswith(("FERRICORN_", "UVICORN_"))}
+    fallbacks = {name for option in OPTIONS for name in option.fallbacks}
+    ours = {name for name in os.environ if name.startswith(("FERRICORN_", "UVICORN_"))}
+    kept = {name: text for name, text in os.environ.items() if name not in ours | fallbacks}
     monkeypatch.setattr(os, "environ", kept)
 
     def invoke(*arguments: str, **environment: str) -> Result:

@@ -6,6 +6,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,38 @@ def test_uvicorns_variable_is_read(option: Option, config_of: Callable[..., Conf
     value = {"headers": (("A", "b"), ("C", "d"))}.get(option.name, option.kind.parse(text.replace(" ", "\n")))
     config = config_of("main:app", **{option.uvicorn_environment: text})
     assert getattr(config, option.name) == value
+
+
+def named(name: str) -> Option:
+    return next(option for option in OPTIONS if option.name == name)
+
+
+def test_a_platforms_variable_is_read_where_ours_and_uvicorns_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    option = replace(named("port"), fallbacks=("WEB_PORT", "OTHER_PORT"))
+    set_one_by_one = ["OTHER_PORT", "WEB_PORT", "UVICORN_PORT", "FERRICORN_PORT"]
+    monkeypatch.setattr(os, "environ", {})
+    for number, name in enumerate(set_one_by_one):
+        monkeypatch.setenv(name, str(number))
+        assert environment.variable(option) == name
+        assert environment.check(option, name) == number
+    assert sorted(option.variables) == sorted(set_one_by_one)
+
+
+LISTS = [
+    ("headers", "UVICORN_HEADERS", "A:b C:d,e", ["A:b", "C:d,e"]),
+    ("bind", "UVICORN_BIND", "a:1, b:2 c:3", ["a:1", "b:2", "c:3"]),
+    ("bind", "FERRICORN_BIND", "a:1, b:2,", ["a:1", "b:2"]),
+    ("bind", "PLATFORM_BIND", "a:1,b:2", ["a:1", "b:2"]),
+]
+
+
+@pytest.mark.parametrize(("option", "variable", "text", "parts"), LISTS)
+def test_several_values_in_a_variable(
+    monkeypatch: pytest.MonkeyPatch, option: str, variable: str, text: str, parts: list[str]
+) -> None:
+    monkeypatch.setenv(variable, text)
+    described = replace(named(option), uvicorn=option, fallbacks=("PLATFORM_BIND",))
+    assert environment.parts(described, variable) == parts
 
 
 def test_an_empty_variable_is_absent(config_of: Callable[..., Config]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from typing import Any, Final
 
 from ferricorn.errors import StartupError
@@ -13,20 +14,19 @@ _NEEDS_DOTENV: Final = 'it needs the package python-dotenv, which is not install
 
 
 def variable(option: Option) -> str:
-    """The variable that sets `option`: ours, else uvicorn's. "" where both are absent or empty."""
-    names = (option.environment, option.uvicorn_environment)
-    return next((name for name in names if name and os.environ.get(name)), "")
+    """The variable that sets `option`: ours, else uvicorn's, else a fallback. "" where all are absent or empty."""
+    return next((name for name in option.variables if os.environ.get(name)), "")
 
 
 def parts(option: Option, name: str) -> list[str]:
     """The texts of an option that can be repeated, from the variable `name`.
 
-    uvicorn's variable has blanks between them, as click reads such a variable.
+    uvicorn's variable has blanks between them, as click reads such a variable, or commas.
     """
     text = os.environ[name]
-    if name == option.uvicorn_environment:
-        return text.split()
     separator = option.kind.separator if isinstance(option.kind, Repeated) else ""
+    if name == option.uvicorn_environment:
+        return [part for part in re.split(r"[,\s]+" if separator == "," else r"\s+", text) if part]
     return [part.strip() for part in text.split(separator) if part.strip()]
 
 

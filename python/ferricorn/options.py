@@ -210,6 +210,8 @@ class Option:
     """uvicorn's name for it, "" where uvicorn has none that means the same."""
     aliases: Mapping[str, str]
     """Spellings of the flag in other servers: "-b" -> "gunicorn, hypercorn"."""
+    fallbacks: tuple[str, ...]
+    """Variables that platforms set for any server, read where ours and uvicorn's are absent: "WEB_CONCURRENCY"."""
 
     @property
     def environment(self) -> str:
@@ -220,6 +222,11 @@ class Option:
     def uvicorn_environment(self) -> str:
         """uvicorn's variable, read where ours is absent; "" where there is none."""
         return UVICORN_PREFIX + self.uvicorn.upper() if self.uvicorn else ""
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """All variables that set it; the first one that is there counts."""
+        return tuple(filter(None, (self.environment, self.uvicorn_environment, *self.fallbacks)))
 
     @property
     def flags(self) -> str:
@@ -262,15 +269,18 @@ def option(  # noqa: PLR0913 (keywords alone, each named where it is given)
     native: bool = False,
     uvicorn: str | None = None,
     aliases: Mapping[str, str] | None = None,
+    fallbacks: tuple[str, ...] = (),
 ) -> Any:
     """Declares an option as a dataclass field.
 
     `help` is one or more sentences; `flag` is the command line's name without dashes (the field's name by default);
     `native` options go to the native worker; `uvicorn` is uvicorn's name for it, "" for none (the field's name by
-    default); `aliases` are other servers' flags that mean the same, each with those servers.
+    default); `aliases` are other servers' flags that mean the same, each with those servers; `fallbacks` are
+    variables of platforms, such as WEB_CONCURRENCY.
     """
     described = {"kind": kind, "group": group, "help": help, "flag": flag, "native": native, "uvicorn": uvicorn}
-    return field(default=default, metadata={"option": {**described, "aliases": aliases or {}}})
+    more = {"aliases": aliases or {}, "fallbacks": fallbacks}
+    return field(default=default, metadata={"option": described | more})
 
 
 def declared(config: type) -> tuple[Option, ...]:

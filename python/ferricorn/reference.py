@@ -51,7 +51,7 @@ def _section(name: str, options: list[Option]) -> str:
 def _row(option: Option) -> str:
     flags = ", ".join(f"`{flag}`" for flag in option.flags.split("/"))
     default = f"`{option.shown_default}`" if option.shown_default else ""
-    variables = " ".join(f"`{name}`" for name in (option.environment, option.uvicorn_environment) if name)
+    variables = " ".join(f"`{name}`" for name in option.variables)
     return f"| {flags} | `{option.name}` | {variables} | {default} | {option.help}{_more(option)} |\n"
 
 
