@@ -7,7 +7,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Protocol, Self, TypeAlias, final
 
-__all__ = ["OPTION_NAMES", "TICK_SECONDS", "ClientDisconnected", "Listener", "Worker", "__version__"]
+__all__ = ["OPTION_NAMES", "TICK_SECONDS", "Board", "ClientDisconnected", "Listener", "Worker", "__version__"]
 
 __version__: str
 
@@ -33,6 +33,50 @@ class Hooks(Protocol):
 
     def drained(self) -> None:
         """After `Worker.drain`: the last connection is closed. Called once."""
+
+@final
+class Board:
+    """What all workers count, in memory that their processes share: a row of 64-bit cells for each worker.
+
+    The memory lives as long as the process, the descriptor as long as the object. A forked process has the same memory;
+    another one gets the descriptor (`pass_fds`) and calls `attach`. May be used on any thread.
+    """
+
+    def __new__(cls, rows: int) -> Self:
+        """Memory for so many workers, all zero. Raises OSError where there is none."""
+
+    @staticmethod
+    def attach(fd: int) -> Board:
+        """The board behind a descriptor that was inherited, which stays with the caller.
+
+        Raises OSError for what is no file, and ValueError for one that is no board of this version.
+        """
+
+    def fileno(self) -> int:
+        """The descriptor of the memory; closed on exec, unless `pass_fds` names it."""
+
+    @property
+    def rows(self) -> int: ...
+    def beats(self, row: int) -> tuple[int, int]:
+        """How often the worker's native thread and its event loop have said that they run. Raises IndexError.
+
+        The first goes up while the process runs, the second with each turn of the loop and with each tick.
+        """
+
+    def retire(self, row: int) -> None:
+        """Adds what the row has counted to the sums of ended workers, and zeroes it. Raises IndexError.
+
+        To be called when its worker has ended, in one process and on one thread.
+        """
+
+    def count_restart(self, reason: str) -> None:
+        """Counts a worker that was replaced or added: by one process, on one thread. Raises ValueError.
+
+        The reasons are crash, reload, max_requests, memory, lifetime, stalled, scaled.
+        """
+
+    def render(self, *, openmetrics: bool = False) -> str:
+        """The sums of all rows in the text format of Prometheus 0.0.4, or in that of OpenMetrics 1.0."""
 
 @final
 class ClientDisconnected(OSError):
@@ -76,7 +120,11 @@ class Worker:
         asgi_version: str,
         options: Mapping[str, object],
         hooks: Hooks,
-    ) -> Self: ...
+        board: Board | None = None,
+        row: int = 0,
+    ) -> Self:
+        """Counts in this row of `board`; without one, where nobody looks. Raises IndexError for a row it has not."""
+
     def fileno(self) -> int:
         """The poller's descriptor, readable when `poll` has work."""
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
-from ferricorn._ferricorn import TICK_SECONDS, Listener, Worker
+from ferricorn._ferricorn import TICK_SECONDS, Board, Listener, Worker
 from ferricorn.config import Config
 from ferricorn.errors import StartupError
 from ferricorn.interface import Application
@@ -52,10 +52,17 @@ def _bind(address: str, config: Config) -> Listener:
 
 
 class Serving:
-    """Serves `application` on `listeners` from when it is made until `close`."""
+    """Serves `application` on `listeners` from when it is made until `close`; counts in this row of `board`."""
 
     def __init__(
-        self, application: Application, config: Config, listeners: Sequence[Listener], state: dict[str, Any]
+        self,
+        application: Application,
+        config: Config,
+        listeners: Sequence[Listener],
+        state: dict[str, Any],
+        *,
+        board: Board | None = None,
+        row: int = 0,
     ) -> None:
         self._drained = asyncio.Event()
         self._listeners = listeners
@@ -68,6 +75,8 @@ class Serving:
             asgi_version=application.version,
             options=config.native_options() | {"access_log": _wants_access_log(config)},
             hooks=Reports(self._drained.set),
+            board=board,
+            row=row,
         )
         try:
             self._loop.add_reader(self._worker.fileno(), self._worker.poll)

@@ -1,11 +1,14 @@
 //! All unsafe code of the workspace: each block with the reason why it is sound. It takes no decision.
 
 use std::ffi::{CStr, c_void};
+use std::fs::File;
+use std::io;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, offset_of};
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
+use std::sync::atomic::AtomicU64;
 
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyTypeError};
 use pyo3::ffi;
@@ -166,11 +169,47 @@ impl<T> Drop for ThreadBound<T> {
 ///
 /// # Errors
 /// OSError where there is no such descriptor.
-pub(crate) fn duplicate_fd(fd: RawFd) -> std::io::Result<OwnedFd> {
+pub(crate) fn duplicate_fd(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the duplicate is made through `ManuallyDrop`, so the caller's descriptor is neither owned nor closed
     // here; where it is not open, duplicating fails with EBADF.
     let borrowed = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(fd) });
     borrowed.try_clone()
+}
+
+/// A file in memory, of so many bytes, all zero, whose size nobody can change any more. Closed on exec.
+#[cfg(target_os = "linux")]
+pub(crate) fn memory_file(bytes: u64) -> io::Result<File> {
+    // SAFETY: the name is a C string that outlives the call; what comes back is checked, and is ours.
+    let file = unsafe {
+        match libc::memfd_create(c"ferricorn-board".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) {
+            -1 => return Err(io::Error::last_os_error()),
+            fd => File::from_raw_fd(fd),
+        }
+    };
+    file.set_len(bytes)?;
+    // SAFETY: the descriptor is open, and the command takes a number.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, libc::F_SEAL_SHRINK | libc::F_SEAL_GROW) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(file),
+    }
+}
+
+/// The memory of a file, shared with whoever has the file as well. It is never given back, so it can be used on any
+/// thread for as long as the process lives.
+///
+/// # Errors
+/// OSError where it cannot be mapped: an empty file, or one that is no file.
+pub(crate) fn shared_memory(file: &File) -> io::Result<&'static [AtomicU64]> {
+    let cells = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)? / size_of::<AtomicU64>();
+    let (bytes, mode) = (cells * size_of::<AtomicU64>(), libc::PROT_READ | libc::PROT_WRITE);
+    // SAFETY: the kernel picks the place, so nothing that is in use is mapped over; what comes back is checked.
+    let address = unsafe { libc::mmap(ptr::null_mut(), bytes, mode, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+    if address == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the mapping has as many bytes, begins at a page, and is never unmapped; all bits are a number, and whoever
+    // else writes them, in this process or another, does so through atomics as well.
+    Ok(unsafe { std::slice::from_raw_parts(address.cast::<AtomicU64>(), cells) })
 }
 
 /// Makes the C library's allocator keep what bodies of some hundred KiB need, instead of giving it back to the kernel and

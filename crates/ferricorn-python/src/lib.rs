@@ -7,6 +7,7 @@
 mod application;
 mod awaitable;
 mod backstop;
+mod board;
 mod event_loop;
 mod exchange;
 mod ffi;
@@ -24,6 +25,8 @@ mod _ferricorn {
     use pyo3::prelude::*;
     use pyo3::types::PyTuple;
 
+    #[pymodule_export]
+    use crate::board::PyBoard;
     #[pymodule_export]
     use crate::send::ClientDisconnected;
     #[pymodule_export]

@@ -61,6 +61,7 @@ pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<Config> {
         root_path: options.get("root_path")?,
         concurrency: options.get("limit_concurrency")?,
         access_log: options.get("access_log")?,
+        ..Config::default()
     })
 }
 

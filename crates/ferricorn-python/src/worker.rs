@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use crate::application::{PythonApplication, Server};
+use crate::board::PyBoard;
 use crate::event_loop::EventLoop;
 use crate::ffi::{self, ThreadBound};
 use crate::host::{PollSoon, Process};
@@ -94,7 +95,7 @@ impl Quiet {
 #[pymethods]
 impl PyWorker {
     #[new]
-    #[pyo3(signature = (app, *, r#loop, listeners, state, asgi_version, options, hooks))]
+    #[pyo3(signature = (app, *, r#loop, listeners, state, asgi_version, options, hooks, board = None, row = 0))]
     #[expect(clippy::too_many_arguments, reason = "keywords alone, each named where it is given")]
     fn new(
         py: Python<'_>,
@@ -105,8 +106,13 @@ impl PyWorker {
         asgi_version: &str,
         options: &Bound<'_, PyDict>,
         hooks: Py<PyAny>,
+        board: Option<Py<PyBoard>>,
+        row: usize,
     ) -> PyResult<Self> {
-        let config = options::read(options)?;
+        let mut config = options::read(options)?;
+        if let Some(board) = board {
+            config.row = board.get().row(row)?;
+        }
         let scopes = Scopes::new(py, state, asgi_version, &config.root_path)?;
         let event_loop = EventLoop::new(r#loop)?;
         let poll_soon = Py::new(py, PollSoon::new(r#loop)?)?;

@@ -12,6 +12,7 @@ use ferricorn_proto::{Limits, RequestError, TimeoutKind};
 #[cfg(doc)]
 use crate::Worker;
 use crate::access_log::Access;
+use crate::board::Row;
 
 /// How often [`Worker::tick`] has to be called.
 pub const TICK: Duration = Duration::from_millis(500);
@@ -27,6 +28,8 @@ pub struct Config {
     pub concurrency: usize,
     /// Whether finished responses are reported to [`Host::accessed`].
     pub access_log: bool,
+    /// Where the worker counts; by default where nobody else looks.
+    pub row: Row,
 }
 
 /// What the worker tells the process around it. Called with nothing borrowed, but for [`Host::put_off`] and

@@ -18,12 +18,14 @@
 #![forbid(unsafe_code)]
 
 mod access_log;
+mod board;
 mod clock;
 mod connection;
 mod exchanges;
 mod file;
 mod host;
 mod listener;
+mod metrics;
 mod poller;
 mod scope;
 mod serve;
@@ -34,12 +36,14 @@ mod tasks;
 mod worker;
 
 pub use access_log::Access;
+pub use board::{Board, Cell, Restart, Row};
 pub use exchanges::{Sent, Take};
 pub use ferricorn_proto::Limits;
 pub use ferricorn_proto::http1::Finished;
 pub use ferricorn_proto::websocket;
 pub use host::{Config, Host, Problem, TICK};
 pub use listener::{Bind, Listener};
+pub use metrics::Format;
 pub use serve::{Stop, serve};
 pub use tasks::Tasks;
 pub use worker::Worker;

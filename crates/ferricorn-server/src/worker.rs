@@ -13,6 +13,7 @@ use asgi::{
 };
 use ferricorn_proto::http1::Finished;
 
+use crate::board::Cell;
 use crate::exchanges::{Sent, Take};
 use crate::host::{Config, Host, Problem};
 use crate::listener::Listener;
@@ -54,6 +55,7 @@ impl<A: Application, H: Host> Worker<A, H> {
         for (index, listener) in state.listeners.iter_mut().enumerate() {
             state.poller.add(listener, FIRST_LISTENER + index)?;
         }
+        config.row.set(Cell::WORKERS, 1);
         Ok(Self { application, host, config, state: RefCell::new(state) })
     }
 
@@ -114,6 +116,7 @@ impl<A: Application, H: Host> Worker<A, H> {
 
     /// As [`Worker::poll`], waiting for at most `timeout` for something to be ready (None: for ever).
     pub(crate) fn wait(&self, timeout: Option<Duration>) {
+        self.config.row.add(Cell::LOOP_BEAT, 1);
         let mut events = {
             let state = &mut *self.state.borrow_mut();
             // An application may run a loop inside the loop: then the outer turn has the buffer of events.
@@ -135,6 +138,7 @@ impl<A: Application, H: Host> Worker<A, H> {
 
     /// Looks at the deadlines. To be called about every half second.
     pub fn tick(&self) {
+        self.config.row.add(Cell::LOOP_BEAT, 1);
         self.turn(|| {
             let state = &mut *self.state.borrow_mut();
             state.clock.update();
