@@ -6,8 +6,9 @@ import importlib.util
 import logging
 import os
 import signal
+import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,7 +116,7 @@ def config_of(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> Ca
     made: list[Config] = []
 
     class Recorder(cli.CommandServer):
-        def run(self) -> None:
+        def run(self, sockets: Sequence[socket.socket] | None = None) -> None:
             made.append(self.config)
 
     monkeypatch.setattr(cli, "CommandServer", Recorder)

@@ -13,9 +13,12 @@ import contextlib
 import gc
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import Final
 
 from ferricorn import application, logging
 from ferricorn._ferricorn import Listener
@@ -27,7 +30,16 @@ from ferricorn.logging import error_log as log
 from ferricorn.loops import LoopFactory, loop_factory
 from ferricorn.serving import LOOK_SECONDS, Serving, bound, closing, ends_before
 from ferricorn.signals import Repeat, captured
+from ferricorn.sockets import ListeningServer, adopted
 from ferricorn.tracing import traced
+
+_NEVER_CALLED: Final = {
+    "startup": "put it into the application's lifespan, or after wait_started()",
+    "shutdown": "put it into the application's lifespan, or after serve()",
+    "main_loop": "let a task of your own run beside serve()",
+    "on_tick": "let a task of your own run beside serve()",
+}
+"""Methods of uvicorn's Server that are its inner works, each with another place for what a subclass adds to them."""
 
 
 class Server:
@@ -36,12 +48,20 @@ class Server:
     `should_exit = True` stops it, from any thread; `ready.wait(timeout)` waits until it serves, from any other thread.
     """
 
+    def __init_subclass__(cls) -> None:
+        """Raises TypeError for a subclass that was written for uvicorn's and would not be called."""
+        super().__init_subclass__()
+        for name in _NEVER_CALLED.keys() & vars(cls).keys():
+            raise TypeError(f"{cls.__name__}.{name} would never be called by ferricorn.Server: {_NEVER_CALLED[name]}")
+
     def __init__(self, config: Config, listeners: Sequence[Listener] | None = None) -> None:
         """`listeners`: sockets that listen already, in place of those that `config` names; the server closes them."""
         self.config = config
         self.timeout_graceful_shutdown = config.timeout_graceful_shutdown
         """Seconds that running requests get at the stop; may be changed until then."""
         self._listeners = listeners
+        self._sockets: Sequence[socket.socket] | None = None
+        self._repeat = Repeat.HANDLED
         self.addresses: tuple[str, ...] = ()
         """Where it listens, once started, in the syntax of `bind`, with the real port: ("127.0.0.1:8000",)."""
         self.ready = threading.Event()
@@ -61,6 +81,11 @@ class Server:
     def started(self) -> bool:
         """Whether the server has begun to serve. Stays True when it has stopped."""
         return self.ready.is_set()
+
+    @property
+    def servers(self) -> list[ListeningServer]:
+        """As in uvicorn: `server.servers[0].sockets[0].getsockname()`. `addresses` says it in one word."""
+        return [ListeningServer(self.addresses)] if self.addresses else []
 
     @property
     def should_exit(self) -> bool:
@@ -86,12 +111,23 @@ class Server:
         """Returns when the server serves, in any event loop. Raises StartupError when the server cannot start."""
         await asyncio.wrap_future(self._outcome)
 
-    def run(self) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 (uvicorn's signature)
+        """Called for each SIGINT and SIGTERM, in the main thread: begins the stop. A subclass may do more."""
+        self._on_signal(sig)
+
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:
+        """Around serving: `handle_exit` gets the signals. A subclass leaves them alone by returning a nullcontext."""
+        return captured(lambda number: self.handle_exit(number, None), self._repeat)
+
+    def run(self, sockets: Sequence[socket.socket] | None = None) -> None:
         """Serves on an event loop of its own until should_exit, SIGINT or SIGTERM.
 
-        Raises SystemExit(3) when it cannot start. Works in any thread; signals are seen in the main thread. Where an
-        event loop runs already (a notebook), the server gets a thread of its own, and this call waits for it as well.
+        `sockets` are bound ones, to listen on in place of what the configuration names; they are closed when the server
+        stops accepting. Raises SystemExit(3) when it cannot start. Works in any thread; signals are seen in the main
+        thread. Where an event loop runs already (a notebook), the server gets a thread of its own, and this call waits
+        for it as well.
         """
+        self._sockets = sockets
         try:
             with self._startup():
                 found = application.find(self.config)
@@ -99,17 +135,19 @@ class Server:
                 if _in_event_loop():
                     self._run_in_thread(found, factory)
                 else:
-                    with captured(self._on_signal, Repeat.HANDLED):
+                    with self.capture_signals():
                         self._run_here(found, factory)
         except StartupError:
             sys.exit(EXIT_STARTUP_FAILURE)
 
-    async def serve(self) -> None:
+    async def serve(self, sockets: Sequence[socket.socket] | None = None) -> None:
         """Serves on the running event loop until should_exit, SIGINT or SIGTERM; the signals are then raised again.
 
-        Raises StartupError when it cannot start. Cancelled, it cancels what runs and shuts the application down.
+        `sockets` as in `run`. Raises StartupError when it cannot start. Cancelled, it cancels what runs and shuts the
+        application down.
         """
-        with self._startup(), captured(self._on_signal, Repeat.ALL):
+        self._sockets, self._repeat = sockets, Repeat.ALL
+        with self._startup(), self.capture_signals():
             await self._serve(application.find(self.config))
 
     @contextlib.contextmanager
@@ -134,7 +172,8 @@ class Server:
 
     def _run_in_thread(self, found: object, factory: LoopFactory) -> None:
         # A signal means this call: raised again, it would take the loop around it down as well.
-        with captured(self._on_signal, Repeat.NONE), concurrent.futures.ThreadPoolExecutor(1, "ferricorn") as thread:
+        self._repeat = Repeat.NONE
+        with self.capture_signals(), concurrent.futures.ThreadPoolExecutor(1, "ferricorn") as thread:
             serving = thread.submit(self._run_here, found, factory)
             try:
                 while not concurrent.futures.wait([serving], LOOK_SECONDS).done:
@@ -161,13 +200,18 @@ class Server:
             self._force.set()
         log.info("Started server process [%d]", os.getpid())
         adapted = await application.make(found, self.config)
-        with closing(bound(self.config) if self._listeners is None else self._listeners) as listeners:
+        with closing(self._listen()) as listeners:
             lifespan = Lifespan(adapted, self.config.lifespan)
             if await ends_before(lifespan.startup(), self._stop):
                 await self._serve_until_stopped(adapted, listeners, lifespan)
             else:
                 log.info("Stopped before the application had started.")
         log.info("Finished server process [%d]", os.getpid())
+
+    def _listen(self) -> Sequence[Listener]:
+        if self._sockets is not None:
+            return adopted(self._sockets, self.config.backlog)
+        return bound(self.config) if self._listeners is None else self._listeners
 
     async def _serve_until_stopped(
         self, adapted: Application, listeners: Sequence[Listener], lifespan: Lifespan
@@ -203,6 +247,8 @@ class Server:
     async def _finish(self, serving: Serving | None, lifespan: Lifespan, patient: bool) -> None:
         """Drains within the graceful timeout, or cuts at once where not `patient`; then lifespan shutdown (LIFE-10)."""
         log.info("Shutting down")
+        for given in self._sockets or ():
+            given.close()
         try:
             finished = serving is None or await self._close(serving, patient)
         except asyncio.CancelledError:

@@ -1,0 +1,1 @@
+"""The server inside of a program: its sockets, subclasses, event loops, threads."""
