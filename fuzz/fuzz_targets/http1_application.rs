@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use asgi::{Headers, Message, Outcome, ResponseStart, SendError};
-use ferricorn_proto::http1::{Closing, Connection, Finished, Input};
+use ferricorn_proto::http1::{Closing, Connection, Drain, Finished, Input};
 use ferricorn_proto::{Content, Limits, Now, Piece};
 use libfuzzer_sys::fuzz_target;
 use support::client::{End, Response, read_responses};
@@ -247,7 +247,9 @@ impl Run {
     fn rare(&mut self, choice: u8) {
         let now = self.now();
         match choice {
-            0 => self.connection.drain(&now),
+            0 => self.connection.drain(Drain::Quick),
+            3 => self.connection.drain(Drain::Patient),
+            4 => self.connection.websocket_restart(&now),
             1 => self.connection.handle_lost(),
             _ => {}
         }

@@ -134,11 +134,13 @@ class Worker:
     def tick(self) -> None:
         """Looks at the coarse deadlines: call it every `TICK_SECONDS`."""
 
-    def drain(self) -> None:
-        """Stops accepting, closes idle connections, lets running exchanges finish; then calls `hooks.drained()`.
+    def drain(self, *, patient: bool = False) -> None:
+        """Stops accepting and lets running exchanges finish; then calls `hooks.drained()`.
 
-        Who has connected before is served: what is in the backlog is accepted first. Where nothing runs, `drained` is
-        called before this returns.
+        Idle connections are closed. Who has connected before is served: what is in the backlog is accepted first.
+        `patient` is for a worker that another one replaces: idle connections stay for their keep-alive timeout, and are
+        served once more when a request comes; the backlog is left to the other. A call without it may follow one with it.
+        Where nothing is open, `drained` is called before this returns.
         """
 
     def cancel(self) -> int:

@@ -89,9 +89,13 @@ class Serving:
         self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
         self._worker.tick()
 
-    async def drain(self, timeout: float, hurry: asyncio.Event) -> bool:
-        """Stops accepting and lets what runs finish, for `timeout` seconds or until `hurry`. Whether all did finish."""
-        self._worker.drain()
+    async def drain(self, timeout: float, hurry: asyncio.Event, *, patient: bool = False) -> bool:
+        """Stops accepting and lets what runs finish, for `timeout` seconds or until `hurry`. Whether all did finish.
+
+        `patient` is for a process that another one replaces: within `timeout`, idle connections stay for as long as
+        ever, and are served once more. `hasten` ends that.
+        """
+        self._worker.drain(patient=patient)
         # The worker has handles of its own: while one is left open, clients go on being queued.
         for listener in self._listeners:
             listener.close()
@@ -100,7 +104,14 @@ class Serving:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await ends_before(self._drained.wait(), hurry)
+            if patient:
+                # Connections that only idled are nothing that was cut.
+                self.hasten()
         return self._drained.is_set()
+
+    def hasten(self) -> None:
+        """Closes the idle connections that a patient drain has left."""
+        self._worker.drain()
 
     async def cut(self, reason: str) -> None:
         """Cancels the requests that still run, and gives them a moment to end."""

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use asgi::{Headers, Message, Outcome, ResponseStart, SendError};
-use ferricorn_proto::http1::{Closing, Connection};
+use ferricorn_proto::http1::{Closing, Connection, Drain};
 use ferricorn_proto::{Content, Limits, Now};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -46,7 +46,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => links.prop_map(Action::EarlyHint),
         1 => websocket_action(),
         1 => Just(Action::Refuse(503)),
-        1 => Just(Action::Drain),
+        1 => select(vec![Drain::Patient, Drain::Quick]).prop_map(Action::Drain),
     ]
 }
 
@@ -99,8 +99,8 @@ fn apply(connection: &mut Connection<Vec<u8>>, action: &Action, now: &Now<'_>) -
             connection.refuse(status, now);
             Ok(())
         }
-        Action::Drain => {
-            connection.drain(now);
+        Action::Drain(drain) => {
+            connection.drain(drain);
             Ok(())
         }
         other => unreachable!("{other:?}"),
@@ -166,7 +166,7 @@ proptest! {
         prop_assert_eq!(model.check(response, closing == Closing::Abort), Ok(()));
         prop_assert_eq!(connection.response_status(), Some(response.status));
         // What says close, closes; what does not, goes on, but where draining began behind the head.
-        let drained = actions.iter().any(|action| matches!(action, Action::Drain));
+        let drained = actions.iter().any(|action| matches!(action, Action::Drain(Drain::Quick)));
         prop_assert!(!response.closes() || closing != Closing::No);
         prop_assert!(response.closes() || drained || closing != Closing::Flush);
         for field in ["date", "server", "connection", "content-length", "transfer-encoding"] {

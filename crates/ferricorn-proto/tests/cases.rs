@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use asgi::{Headers, Message, ReceiveEvent, ResponseStart};
-use ferricorn_proto::http1::Closing;
+use ferricorn_proto::http1::{Closing, Drain};
 use ferricorn_proto::{Limits, websocket};
 use support::{Action, Driver, Seen, client_frame};
 
@@ -240,7 +240,8 @@ fn action(text: &str) -> Action {
         "hint" => Action::EarlyHint(rest.split(" | ").filter(|link| !link.is_empty()).map(unescape).collect()),
         "receive" => Action::ReceiveAll,
         "refuse" => Action::Refuse(rest.parse().unwrap()),
-        "drain" => Action::Drain,
+        "drain" => Action::Drain(if rest == "patiently" { Drain::Patient } else { Drain::Quick }),
+        "restart" => Action::Restart,
         "raise" => Action::Raise,
         "hang" => Action::Hang,
         _ => panic!("the application cannot {text:?}"),

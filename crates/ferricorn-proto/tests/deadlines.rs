@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use asgi::{Headers, Outcome, ResponseStart};
-use ferricorn_proto::http1::{Closing, Finished};
+use ferricorn_proto::http1::{Closing, Drain, Finished};
 use ferricorn_proto::{Content, Limits, TimeoutKind};
 use support::{Action, Driver, Seen};
 
@@ -254,14 +254,13 @@ fn lingering_starts_when_all_is_written() {
 #[test]
 fn con_09_draining_closes_what_is_idle_and_lets_a_head_finish() {
     let mut driver = Driver::new(limits(), &[answer()]);
-    let now = driver.now();
-    driver.connection.drain(&now);
+    driver.connection.drain(Drain::Quick);
     assert_eq!(driver.closing(), Closing::Now);
 
     let mut driver = Driver::new(limits(), &[answer()]);
     driver.feed(REQUEST);
     driver.feed(&REQUEST[..7]);
-    driver.connection.drain(&now);
+    driver.connection.drain(Drain::Quick);
     assert_eq!(driver.closing(), Closing::No);
     driver.feed(&REQUEST[7..]);
     assert_eq!(driver.seen.len(), 4, "{:?}", driver.seen);
@@ -276,10 +275,51 @@ fn con_09_draining_writes_what_waits_before_it_closes() {
     let _ = driver.connection.handle_input(&mut REQUEST.to_vec(), &now);
     driver.connection.start(&ResponseStart { status: 200, ..ResponseStart::default() }).unwrap();
     driver.connection.body(Content::Bytes(b"ok".to_vec()), false, &now).unwrap();
-    driver.connection.drain(&now);
+    driver.connection.drain(Drain::Quick);
     assert_eq!(driver.closing(), Closing::Flush);
     driver.settle();
     assert!(driver.output.ends_with(b"ok"));
+}
+
+#[test]
+fn con_09_a_patient_drain_leaves_an_idle_connection_its_time() {
+    let mut driver = Driver::new(limits(), &[answer()]);
+    driver.feed(REQUEST);
+    driver.connection.drain(Drain::Patient);
+    assert_eq!((driver.closing(), driver.connection.is_idle()), (Closing::No, true));
+    expires(&mut driver, seconds(5), TimeoutKind::KeepAlive);
+    assert_eq!(driver.closing(), Closing::Now);
+}
+
+#[test]
+fn con_09_a_patient_drain_serves_what_comes_and_then_lingers() {
+    for before in [0, 1] {
+        let mut driver = Driver::new(limits(), &[answer()]);
+        (0..before).for_each(|_| driver.feed(REQUEST));
+        driver.connection.drain(Drain::Patient);
+        driver.pass(seconds(4));
+        driver.output.clear();
+        driver.feed(&REQUEST[..7]);
+        assert_eq!(driver.closing(), Closing::No);
+        driver.feed(&REQUEST[7..]);
+        assert!(driver.output.ends_with(b"connection: close\r\n\r\nok"));
+        // Closed with the response unread, the client could lose it to a reset.
+        assert_eq!(driver.closing(), Closing::Flush);
+        assert!(driver.connection.wants_input());
+        expires(&mut driver, seconds(2), TimeoutKind::Linger);
+    }
+}
+
+#[test]
+fn con_09_a_quick_drain_takes_the_place_of_a_patient_one() {
+    let mut driver = Driver::new(limits(), &[answer()]);
+    driver.feed(REQUEST);
+    driver.connection.drain(Drain::Patient);
+    driver.connection.drain(Drain::Quick);
+    assert_eq!(driver.closing(), Closing::Now);
+    // And stays.
+    driver.connection.drain(Drain::Patient);
+    assert_eq!(driver.closing(), Closing::Now);
 }
 
 #[test]

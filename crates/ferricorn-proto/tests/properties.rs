@@ -6,7 +6,7 @@ mod support;
 
 use asgi::{Headers, ResponseStart};
 use ferricorn_proto::Limits;
-use ferricorn_proto::http1::Input;
+use ferricorn_proto::http1::{Drain, Input};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use support::{Action, Driver, Seen};
@@ -221,7 +221,7 @@ fn script() -> impl Strategy<Value = Vec<Action>> {
         vec![],
         vec![Action::ReceiveAll, Action::Hang],
         vec![Action::Refuse(503)],
-        vec![Action::Drain, start(200, &[("content-length", "2")]), part(b"ok", false)],
+        vec![Action::Drain(Drain::Quick), start(200, &[("content-length", "2")]), part(b"ok", false)],
     ])
 }
 

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use asgi::{Headers, Message, Outcome, ReceiveEvent, ResponseStart, SendError};
-use ferricorn_proto::http1::{Closing, Finished};
+use ferricorn_proto::http1::{Closing, Drain, Finished};
 use ferricorn_proto::{Content, Limits, TimeoutKind, websocket};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -230,7 +230,10 @@ fn a_close_that_the_peer_does_not_even_take_ends_after_its_time() {
 fn con_09_draining_waits_for_the_answer_to_its_close() {
     let mut driver = opened(&[Action::ReceiveEvent]);
     let now = driver.now();
-    driver.connection.drain(&now);
+    driver.connection.drain(Drain::Quick);
+    driver.settle();
+    assert_eq!(driver.output, b"", "it goes on until it is told otherwise");
+    driver.connection.websocket_restart(&now);
     driver.settle();
     assert_eq!(driver.output, [0x88, 2, 0x03, 0xf4]);
     assert_eq!(driver.seen, [Seen::Event(disconnect(1012, "")), Seen::Finished(Finished::Complete)]);
@@ -246,7 +249,7 @@ fn ws_27_draining_keeps_what_came_before_for_the_application() {
         driver.feed(&[client_frame(1, b"one"), client_frame(1, b"two")].concat());
         let now = driver.now();
         if drains {
-            driver.connection.drain(&now);
+            driver.connection.websocket_restart(&now);
         } else {
             driver.connection.websocket_close(1012, "", &now).unwrap();
         }
@@ -270,7 +273,7 @@ fn what_waits_for_a_client_that_is_gone_is_not_written() {
 fn con_09_draining_lets_a_handshake_be_denied() {
     let denial = Action::Deny(ResponseStart { status: 401, ..ResponseStart::default() });
     let body = Action::DenyBody { bytes: b"no".to_vec(), more: false };
-    let driver = asked(limits(), vec![Action::Drain, denial, body]);
+    let driver = asked(limits(), vec![Action::Drain(Drain::Quick), Action::Restart, denial, body]);
     assert!(driver.output.ends_with(b"connection: close\r\n\r\nno"));
     assert_eq!(driver.closing(), Closing::Flush);
 }

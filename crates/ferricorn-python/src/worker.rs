@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ferricorn_server::{Bind, Listener, Worker};
+use ferricorn_server::{Bind, Drain, Listener, Worker};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -146,8 +146,9 @@ impl PyWorker {
         Ok(())
     }
 
-    fn drain(&self) -> PyResult<()> {
-        self.0.get()?.server.drain();
+    #[pyo3(signature = (*, patient = false))]
+    fn drain(&self, patient: bool) -> PyResult<()> {
+        self.0.get()?.server.drain(if patient { Drain::Patient } else { Drain::Quick });
         Ok(())
     }
 

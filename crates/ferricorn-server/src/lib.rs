@@ -39,7 +39,7 @@ pub use access_log::Access;
 pub use board::{Board, Cell, Restart, Row};
 pub use exchanges::{Sent, Take};
 pub use ferricorn_proto::Limits;
-pub use ferricorn_proto::http1::Finished;
+pub use ferricorn_proto::http1::{Drain, Finished};
 pub use ferricorn_proto::websocket;
 pub use host::{Config, Host, Problem, TICK};
 pub use listener::{Bind, Listener};

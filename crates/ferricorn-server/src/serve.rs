@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use asgi::AsyncApplication;
+use ferricorn_proto::http1::Drain;
 
 use crate::access_log::Access;
 use crate::host::{Config, Host, Problem, TICK};
@@ -51,7 +52,7 @@ pub fn serve(
         }
         if !draining && stop.0.load(Ordering::Relaxed) {
             draining = true;
-            worker.drain();
+            worker.drain(Drain::Quick);
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use asgi::{Application, ExchangeId, Extensions, Wake};
 use ferricorn_proto::TimeoutKind;
-use ferricorn_proto::http1;
+use ferricorn_proto::http1::{self, Drain};
 use ferricorn_proto::websocket::{ProtocolError, WebSocket};
 use mio::Events;
 use rustc_hash::FxHashMap;
@@ -53,12 +53,31 @@ pub(crate) struct State<A: Application> {
     pub(crate) running: usize,
     /// All application calls that there have been.
     pub(crate) calls: u64,
-    /// Since when no further request is wanted.
-    pub(crate) draining: Option<Instant>,
+    /// Set when no further request is wanted.
+    pub(crate) draining: Option<Draining>,
     pub(crate) drained: bool,
     pub(crate) wakes: Vec<(ExchangeId, Wake)>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) accesses: Vec<Access>,
+}
+
+/// How far a drain has come.
+#[derive(Clone, Copy)]
+pub(crate) struct Draining {
+    /// Since when what idles is closed; None: it may stay until its own deadline.
+    quick: Option<Instant>,
+    /// Since when WebSockets are closed.
+    restarting: Option<Instant>,
+}
+
+impl Draining {
+    const PATIENT: Self = Self { quick: None, restarting: None };
+
+    /// Whether a connection that nobody wants any more has had its time.
+    fn is_late(&self, is_websocket: bool, now: Instant) -> bool {
+        let since = if is_websocket { self.quick.max(self.restarting) } else { self.quick };
+        self.quick.is_some() && since.is_some_and(|since| now >= since + LATE_HEAD)
+    }
 }
 
 /// A request on its way to the application.
@@ -179,14 +198,36 @@ impl<A: Application> State<A> {
         }
     }
 
-    pub(crate) fn drain(&mut self, key: Key) {
+    /// From here on no further request is wanted.
+    pub(crate) fn begin_drain(&mut self, drain: Drain) {
+        let draining = self.draining.get_or_insert(Draining::PATIENT);
+        if drain == Drain::Quick {
+            draining.quick.get_or_insert(self.clock.instant());
+        }
+    }
+
+    pub(crate) fn drain(&mut self, key: Key, drain: Drain) {
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.http.drain(&self.clock.now());
+            connection.http.drain(drain);
+        }
+        self.enqueue(key);
+    }
+
+    /// Closes the WebSockets that are open, and those that open later.
+    pub(crate) fn restart_websockets(&mut self) {
+        let now = self.clock.instant();
+        let Some(draining) = &mut self.draining else { return };
+        if draining.restarting.replace(now).is_some() {
+            return;
+        }
+        for key in self.connections.keys() {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            connection.http.websocket_restart(&self.clock.now());
             if connection.http.disconnected() {
                 self.wakes.extend(wakes(key, connection));
             }
+            self.enqueue(key);
         }
-        self.enqueue(key);
     }
 
     pub(crate) fn close_listeners(&mut self) {
@@ -281,11 +322,13 @@ impl<A: Application> State<A> {
 
     /// Acts on deadlines that have passed, and takes back what idle connections do not need.
     pub(crate) fn check_deadlines(&mut self) {
-        let is_late = self.draining.is_some_and(|since| self.clock.instant() >= since + LATE_HEAD);
+        let draining = self.draining;
         for key in self.connections.keys() {
             let now = self.clock.now();
             let Some(connection) = self.connections.get_mut(key) else { continue };
             let due = connection.http.next_timeout().is_some_and(|deadline| deadline <= now.instant);
+            let is_websocket = connection.http.websocket().is_some();
+            let is_late = draining.is_some_and(|draining| draining.is_late(is_websocket, now.instant));
             if due {
                 let passed = connection.http.handle_timeout(&now);
                 if let Some(kind) = passed.filter(|kind| is_news(*kind)) {

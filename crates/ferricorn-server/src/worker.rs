@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use asgi::{
     Application, ExchangeId, Outcome, ReceiveEvent, ResponseStart, Scheme, ScopeKind, ScopeRef, SendError, SendEvent,
 };
-use ferricorn_proto::http1::Finished;
+use ferricorn_proto::http1::{Drain, Finished};
 
 use crate::board::Cell;
 use crate::exchanges::{Sent, Take};
@@ -151,26 +151,32 @@ impl<A: Application, H: Host> Worker<A, H> {
         });
     }
 
-    /// Stops accepting, closes idle connections and lets running exchanges finish (CON-09).
-    pub fn drain(&self) {
+    /// Stops accepting and lets running exchanges finish; idle connections close now, or with their next response
+    /// (CON-09). A quick drain may follow a patient one, and takes its place.
+    pub fn drain(&self, drain: Drain) {
         self.turn(|| {
             let keys = {
                 let state = &mut *self.state.borrow_mut();
                 state.clock.update();
-                // Clients that have connected are served: the backlog is theirs as well.
-                for index in 0..state.listeners.len() {
+                // Nobody comes after this worker: clients that have connected are served, so the backlog is theirs as
+                // well. One that is replaced leaves it to its successor, which accepts from the same backlog and can
+                // keep them for more than one response.
+                for index in 0..if drain == Drain::Quick { state.listeners.len() } else { 0 } {
                     state.accept(index, &self.config);
                 }
                 state.close_listeners();
-                state.draining = Some(state.clock.instant());
+                state.begin_drain(drain);
                 state.connections.keys()
             };
             for key in keys {
-                // A request that is on its way into this process has been accepted by it.
-                self.state.borrow_mut().look_again(key);
-                self.advance(key);
-                self.state.borrow_mut().drain(key);
+                if drain == Drain::Quick {
+                    // A request that is on its way into this process has been accepted by it.
+                    self.state.borrow_mut().look_again(key);
+                    self.advance(key);
+                }
+                self.state.borrow_mut().drain(key, drain);
             }
+            self.state.borrow_mut().restart_websockets();
         });
     }
 
@@ -178,7 +184,7 @@ impl<A: Application, H: Host> Worker<A, H> {
     pub fn close(&self) {
         self.turn(|| {
             let state = &mut *self.state.borrow_mut();
-            state.draining.get_or_insert(state.clock.instant());
+            state.begin_drain(Drain::Quick);
             state.close_listeners();
             for key in state.connections.keys() {
                 state.remove(key);

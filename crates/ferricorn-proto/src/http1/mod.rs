@@ -34,8 +34,8 @@ use output::Response;
 /// - `handle_*`: something came in. [`handle_input`](Self::handle_input) gives the events.
 /// - commands, the application's events: [`start`](Self::start), [`body`](Self::body), [`trailers`](Self::trailers),
 ///   [`early_hint`](Self::early_hint), [`want_body`](Self::want_body), [`finish`](Self::finish), those of a WebSocket
-///   (`websocket_*`); and the server's own, [`refuse`](Self::refuse) and [`drain`](Self::drain). Each checks first and
-///   changes nothing when it fails.
+///   (`websocket_*`); and the server's own, [`refuse`](Self::refuse), [`drain`](Self::drain) and
+///   [`websocket_restart`](Self::websocket_restart). Each checks first and changes nothing when it fails.
 /// - what is to be done now: [`transmit`](Self::transmit), [`next_timeout`](Self::next_timeout), [`closing`](Self::closing).
 /// - getters.
 ///
@@ -53,7 +53,9 @@ pub struct Connection<B> {
     response: Response,
     transmit: Transmit<B>,
     fate: Fate,
-    draining: bool,
+    draining: Option<Drain>,
+    /// Whether a WebSocket is closed as soon as it is open.
+    restarting: bool,
     end_of_input: bool,
     deadline: Option<(Instant, TimeoutKind)>,
     /// Until when the peer has to take a byte, while bytes wait.
@@ -173,6 +175,16 @@ pub enum Finished {
     Disconnected,
 }
 
+/// How a connection comes to its end when the server wants no further request on it. The later one counts for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Drain {
+    /// The client is told with its next response. Until then the connection may idle for as long as ever, so that no
+    /// request finds it closed.
+    Patient,
+    /// What is idle closes now, and what is not behind its response, whether that one says so or had begun before.
+    Quick,
+}
+
 /// What a driver has to do about the connection's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closing {
@@ -201,7 +213,8 @@ impl<B: AsRef<[u8]>> Connection<B> {
             response: Response::NONE,
             transmit: Transmit::new(),
             fate: Fate::Open,
-            draining: false,
+            draining: None,
+            restarting: false,
             end_of_input: false,
             deadline,
             stalled: None,

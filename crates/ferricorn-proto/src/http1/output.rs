@@ -6,8 +6,7 @@ use std::fs::File;
 use asgi::{Headers, HttpVersion, InvalidHeader, KnownField, Outcome, ResponseStart, SendError};
 
 use super::framing::{self, ResponseBody};
-use super::websocket::SERVICE_RESTART;
-use super::{Connection, Expected, Fate, Finished, Now, chunked, encode};
+use super::{Connection, Drain, Expected, Fate, Finished, Now, chunked, encode};
 use crate::error::{RequestError, TimeoutKind};
 use crate::exchange::{State, Verdict};
 use crate::limits::Limits;
@@ -243,12 +242,12 @@ impl<B: AsRef<[u8]>> Connection<B> {
         }
     }
 
-    /// No further request on this connection: an idle one closes, a response that is not begun says so, a head that has
-    /// begun is still read and answered, a WebSocket is closed with 1012 (WS-27).
-    pub fn drain(&mut self, now: &Now<'_>) {
-        self.draining = true;
-        self.close_websocket(SERVICE_RESTART, now);
-        if matches!(self.expected, Expected::Head) && self.head.is_empty() {
+    /// The connection is to end (CON-09): the next response that begins says so and is the last, and a head that has
+    /// begun is still read and answered. What is pipelined behind that response is not begun: after it said `close`, the
+    /// client has to take it for unprocessed (RFC 9112 section 9.6). WebSockets are not meant.
+    pub fn drain(&mut self, drain: Drain) {
+        self.draining = self.draining.max(Some(drain));
+        if drain == Drain::Quick && matches!(self.expected, Expected::Head) && self.head.is_empty() {
             self.close_idle();
         }
     }
@@ -304,7 +303,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
         let body = framing::response_body(&self.exchange, version, length, last);
         self.response.body = body;
         self.request.keep_alive &= !self.response.close
-            && !self.draining
+            && self.draining.is_none()
             && body != ResponseBody::Close
             // Whether the client sends its body or not, nobody knows (RFC 9110 section 10.1.1).
             && !self.request.expects_continue;
@@ -352,7 +351,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
         if self.exchange.is_open() || self.fate != Fate::Open {
             return;
         }
-        if !self.request.keep_alive || self.draining {
+        if !self.request.keep_alive || self.draining == Some(Drain::Quick) {
             return self.close(now);
         }
         match self.expected {

@@ -17,7 +17,7 @@ const NORMAL: u16 = 1000;
 const INTERNAL_ERROR: u16 = 1011;
 
 /// The server restarts (registered by IANA; a client is to come again).
-pub(super) const SERVICE_RESTART: u16 = 1012;
+const SERVICE_RESTART: u16 = 1012;
 
 impl<B: AsRef<[u8]>> Connection<B> {
     /// The WebSocket that the current request asks for, from its handshake to the end of the connection.
@@ -70,7 +70,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
         self.request.body_complete = false;
         // There will be no other head.
         self.head = HeadReader::new();
-        if self.draining {
+        if self.restarting {
             self.close_websocket(SERVICE_RESTART, now);
         }
         self.note_waiting(now);
@@ -91,6 +91,12 @@ impl<B: AsRef<[u8]>> Connection<B> {
         }
         self.note_waiting(now);
         Ok(())
+    }
+
+    /// The server goes, or this part of it: an open WebSocket is closed with 1012, and so is one that opens later (WS-27).
+    pub fn websocket_restart(&mut self, now: &Now<'_>) {
+        self.restarting = true;
+        self.close_websocket(SERVICE_RESTART, now);
     }
 
     /// `websocket.close`: a 403 before the accept (WS-11), a close frame after it (WS-12).

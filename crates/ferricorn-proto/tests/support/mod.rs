@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use asgi::{Headers, Message, Outcome, ReceiveEvent, ResponseStart, SendError};
-use ferricorn_proto::http1::{Closing, Connection, Finished, Input, RequestHead};
+use ferricorn_proto::http1::{Closing, Connection, Drain, Finished, Input, RequestHead};
 use ferricorn_proto::websocket::ProtocolError;
 use ferricorn_proto::{Content, Limits, Now, Piece, RequestError};
 
@@ -61,7 +61,9 @@ pub enum Action {
     /// `receive` once, without waiting for what comes of it.
     WantBody,
     Refuse(u16),
-    Drain,
+    Drain(Drain),
+    /// What a drain means for a WebSocket.
+    Restart,
     /// The call ends here, by an exception.
     Raise,
     /// The call does not end.
@@ -308,7 +310,8 @@ impl Driver {
             Action::EarlyHint(links) => ("early hint", connection.early_hint(&links)),
             Action::WantBody => return connection.want_body(&now),
             Action::Refuse(status) => return connection.refuse(status, &now),
-            Action::Drain => return connection.drain(&now),
+            Action::Drain(drain) => return connection.drain(drain),
+            Action::Restart => return connection.websocket_restart(&now),
             _ => return,
         };
         if let Err(error) = result {

@@ -1,9 +1,10 @@
 //! What a worker tells its host and its application, one step at a time: log lines, wakes, limits, the end of a drain.
 
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use asgi::{Outcome, ReceiveEvent, SendError, SendEvent, Wake};
-use ferricorn_server::{Config, Listener};
+use ferricorn_server::{Config, Drain, Limits, Listener};
 use std::task::Poll;
 
 use crate::support::{Client, Direct, Owned, Scratch};
@@ -196,7 +197,7 @@ fn a_drain_ends_once_with_the_last_call() {
     let (mut held, idle) = (direct.connect(), direct.connect());
     held.send(get("/hold"));
     direct.run_until(None, |direct| direct.worker.running() == 1 && direct.worker.connections() == 2);
-    direct.worker.drain();
+    direct.worker.drain(Drain::Quick);
     direct.run_until(Some(idle.as_raw_fd()), |direct| direct.worker.connections() == 1);
     assert!(Client::try_connect(&direct.address).is_err());
     assert_eq!(direct.drained(), 0);
@@ -218,11 +219,70 @@ fn a_request_that_was_underway_when_the_drain_began_is_answered() {
     client.send(get("/hello"));
     let mut waiting = direct.connect();
     waiting.send(get("/hello"));
-    direct.worker.drain();
+    direct.worker.drain(Drain::Quick);
     for client in [&mut client, &mut waiting] {
         direct.serve(client);
         assert_eq!(client.response().text(), "hello");
     }
+}
+
+#[test]
+fn con_09_a_patient_drain_serves_idle_connections_once_more() {
+    let direct = Direct::new(Config::default());
+    let (mut used, mut fresh) = (direct.connect(), direct.connect());
+    used.send(get("/hello"));
+    direct.serve(&used);
+    assert_eq!(used.response().get("connection"), None);
+    direct.run_until(None, |direct| direct.worker.connections() == 2);
+    direct.worker.drain(Drain::Patient);
+    for client in [&mut used, &mut fresh] {
+        client.send(get("/hello") + &get("/hello"));
+        direct.serve(client);
+        assert_eq!(client.response().get("connection"), Some("close"));
+        direct.serve(client);
+        assert_eq!(client.rest().unwrap(), b"", "the second of two pipelined requests is not begun, and nothing reset");
+    }
+    assert_eq!((direct.worker.calls(), direct.drained()), (3, 0));
+    drop((used, fresh));
+    direct.run_until(None, |direct| direct.drained() == 1);
+}
+
+#[test]
+fn con_09_a_patient_drain_lets_idle_connections_time_out() {
+    let limits = Limits { keep_alive: Duration::from_millis(600), ..Limits::default() };
+    let direct = Direct::new(Config { limits: limits.into(), ..Config::default() });
+    let mut client = direct.connect();
+    client.send(get("/hello"));
+    direct.serve(&client);
+    client.response();
+    direct.worker.drain(Drain::Patient);
+    assert_eq!((direct.worker.connections(), direct.drained()), (1, 0));
+    direct.run_until(None, |direct| direct.drained() == 1);
+    assert_eq!(client.rest().unwrap(), b"");
+}
+
+#[test]
+fn con_09_a_quick_drain_ends_a_patient_one() {
+    let direct = Direct::new(Config::default());
+    let client = direct.connect();
+    direct.run_until(None, |direct| direct.worker.connections() == 1);
+    direct.worker.drain(Drain::Patient);
+    assert_eq!(direct.drained(), 0);
+    direct.worker.drain(Drain::Quick);
+    direct.run_until(Some(client.as_raw_fd()), |direct| direct.drained() == 1);
+}
+
+#[test]
+fn a_worker_that_is_replaced_leaves_the_backlog_to_the_others() {
+    let listener = Listener::tcp("127.0.0.1", 0, 128).unwrap();
+    let shared = listener.duplicate().unwrap();
+    let (old, new) = (Direct::on(listener, Config::default()), Direct::on(shared, Config::default()));
+    let mut client = old.connect();
+    client.send(get("/hello"));
+    old.worker.drain(Drain::Patient);
+    assert_eq!((old.worker.connections(), old.drained()), (0, 1));
+    new.serve(&client);
+    assert_eq!(client.response().get("connection"), None);
 }
 
 #[test]

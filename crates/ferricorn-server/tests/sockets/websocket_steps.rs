@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use asgi::{Message, Outcome, ReceiveEvent, ResponseStart, SendError, SendEvent, Wake};
-use ferricorn_server::{Config, Finished, Limits, Sent, websocket};
+use ferricorn_server::{Config, Drain, Finished, Limits, Sent, websocket};
 
 use crate::support::websocket::{Frame, frame, handshake};
 use crate::support::{Client, Direct, FLOOD_PART, Owned};
@@ -238,7 +238,7 @@ fn ws_27_a_drain_ends_when_the_websockets_have() {
     let (denied, asked) = direct.ask("");
     assert!(direct.worker.receive(open, Owned).is_pending());
     direct.wakes();
-    direct.worker.drain();
+    direct.worker.drain(Drain::Quick);
     assert_eq!(direct.wakes(), [Wake::Receive]);
     assert_eq!(direct.event(open), disconnect(1012, ""));
     // The other may still be answered.
