@@ -31,6 +31,9 @@ class Hooks(Protocol):
     def accessed(self, lines: Sequence[tuple[str, str, str, str, int]]) -> None:
         """Finished responses, in order: (client "host:port" or "", method, target, http version, status)."""
 
+    def limit_reached(self) -> None:
+        """The application was called `limit_max_requests` times. Called once; the worker goes on serving."""
+
     def drained(self) -> None:
         """After `Worker.drain`: the last connection is closed. Called once."""
 
@@ -139,8 +142,8 @@ class Worker:
 
         Idle connections are closed. Who has connected before is served: what is in the backlog is accepted first.
         `patient` is for a worker that another one replaces: idle connections stay for their keep-alive timeout, and are
-        served once more when a request comes; the backlog is left to the other. A call without it may follow one with it.
-        Where nothing is open, `drained` is called before this returns.
+        served once more when a request comes; the backlog is left to the other. A call without it may follow. Where nothing is open, `drained` is called before this
+        returns.
         """
 
     def cancel(self) -> int:

@@ -207,6 +207,22 @@ class Config:
         uvicorn="",
     )
 
+    limit_max_requests: int = option(
+        Number("NUMBER", 0, _MOST, unit="requests"),
+        0,
+        LIMITS,
+        "Requests after which a worker process is replaced; a server without worker processes stops. 0 is no limit.",
+        native=True,
+        aliases={"--max-requests": "gunicorn, hypercorn"},
+    )
+    limit_max_requests_jitter: int = option(
+        Number("NUMBER", 0, _MOST, unit="requests"),
+        0,
+        LIMITS,
+        "Up to so many requests are added to limit_max_requests, at random, so that not all workers end at once.",
+        aliases={"--max-requests-jitter": "gunicorn, hypercorn"},
+    )
+
     timeout_keep_alive: float = option(
         Seconds(),
         5.0,

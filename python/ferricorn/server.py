@@ -219,7 +219,7 @@ class Server:
         serving: Serving | None = None
         patient = True
         try:
-            serving = Serving(self._traced(adapted), self.config, listeners, lifespan.state)
+            serving = Serving(self._traced(adapted), self.config, listeners, lifespan.state, limit_reached=self._limit_reached)
             self._announce(listeners)
             await self._stop.wait()
         except asyncio.CancelledError:
@@ -227,6 +227,10 @@ class Server:
             raise
         finally:
             await self._finish(serving, lifespan, patient)
+
+    def _limit_reached(self, limit: int) -> None:
+        log.info("Stopping after %d requests, as limit_max_requests says.", limit)
+        self.should_exit = True
 
     def _traced(self, adapted: Application) -> Application:
         if log.isEnabledFor(logging.TRACE):

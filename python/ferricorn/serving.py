@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
@@ -52,18 +53,24 @@ def _bind(address: str, config: Config) -> Listener:
 
 
 class Serving:
-    """Serves `application` on `listeners` from when it is made until `close`; counts in this row of `board`."""
+    """Serves `application` on `listeners` from when it is made until `close`; counts in this row of `board`.
 
-    def __init__(
+    `limit_reached` is called with the limit, once, when there were so many requests as limit_max_requests says, its
+    jitter added: the worker goes on serving.
+    """
+
+    def __init__(  # noqa: PLR0913 (keywords, each named where it is given)
         self,
         application: Application,
         config: Config,
         listeners: Sequence[Listener],
         state: dict[str, Any],
         *,
+        limit_reached: Callable[[int], None] = lambda _: None,
         board: Board | None = None,
         row: int = 0,
     ) -> None:
+        max_requests = _with_jitter(config)
         self._drained = asyncio.Event()
         self._listeners = listeners
         self._loop = asyncio.get_running_loop()
@@ -73,8 +80,9 @@ class Serving:
             listeners=listeners,
             state=state,
             asgi_version=application.version,
-            options=config.native_options() | {"access_log": _wants_access_log(config)},
-            hooks=Reports(self._drained.set),
+            options=config.native_options()
+            | {"access_log": _wants_access_log(config), "limit_max_requests": max_requests},
+            hooks=Reports(self._drained.set, lambda: limit_reached(max_requests)),
             board=board,
             row=row,
         )
@@ -129,6 +137,12 @@ class Serving:
         self._worker.close()
 
 
+def _with_jitter(config: Config) -> int:
+    """After how many requests this worker is done; 0: never."""
+    limit = config.limit_max_requests
+    return limit and limit + random.randint(0, config.limit_max_requests_jitter)
+
+
 def _wants_access_log(config: Config) -> bool:
     return config.access_log and access_log.isEnabledFor(logging.INFO)
 
@@ -157,8 +171,9 @@ async def ends_before(work: Coroutine[Any, Any, Any], event: asyncio.Event) -> b
 class Reports:
     """What the native worker tells, put into the log: its `hooks`."""
 
-    def __init__(self, drained: Callable[[], None]) -> None:
+    def __init__(self, drained: Callable[[], None], limit_reached: Callable[[], None]) -> None:
         self.drained = drained
+        self.limit_reached = limit_reached
 
     def application_failed(self, exception: BaseException | None, problem: str) -> None:
         log.error("%s", problem, exc_info=exception)

@@ -75,6 +75,10 @@ impl Host for Process {
         }
     }
 
+    fn limit_reached(&self) {
+        Python::attach(|py| self.tell(py, self.hooks.call_method0(py, intern!(py, "limit_reached"))));
+    }
+
     fn drained(&self) {
         Python::attach(|py| self.tell(py, self.hooks.call_method0(py, intern!(py, "drained"))));
     }

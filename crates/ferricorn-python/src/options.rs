@@ -10,11 +10,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyAnyMethods, PyDict};
 
 /// Every key that is read: each must be there, and no other may be.
-pub(crate) const NAMES: [&str; 17] = [
+pub(crate) const NAMES: [&str; 18] = [
     "access_log",
     "date_header",
     "headers",
     "limit_concurrency",
+    "limit_max_requests",
     "limit_request_body",
     "limit_request_head",
     "root_path",
@@ -60,6 +61,7 @@ pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<Config> {
         limits: Rc::new(limits),
         root_path: options.get("root_path")?,
         concurrency: options.get("limit_concurrency")?,
+        max_calls: options.get("limit_max_requests")?,
         access_log: options.get("access_log")?,
         ..Config::default()
     })

@@ -26,6 +26,8 @@ pub struct Config {
     pub root_path: String,
     /// How many application calls may run at once; requests above it are answered 503. 0: no limit.
     pub concurrency: usize,
+    /// After how many application calls [`Host::limit_reached`] is said. 0: never.
+    pub max_calls: u64,
     /// Whether finished responses are reported to [`Host::accessed`].
     pub access_log: bool,
     /// Where the worker counts; by default where nobody else looks.
@@ -53,6 +55,9 @@ pub trait Host: 'static {
 
     /// Everything that was put off has been written.
     fn caught_up(&self) {}
+
+    /// There have been [`Config::max_calls`] application calls. Said once; the worker goes on serving.
+    fn limit_reached(&self) {}
 
     /// After [`Worker::drain`]: the last connection is closed and the last application call has ended.
     fn drained(&self);

@@ -53,6 +53,8 @@ pub(crate) struct State<A: Application> {
     pub(crate) running: usize,
     /// All application calls that there have been.
     pub(crate) calls: u64,
+    /// The number of calls at which the process is told.
+    pub(crate) told_at: u64,
     /// Set when no further request is wanted.
     pub(crate) draining: Option<Draining>,
     pub(crate) drained: bool,
@@ -111,6 +113,7 @@ impl<A: Application> State<A> {
             accept_failed: false,
             running: 0,
             calls: 0,
+            told_at: u64::MAX,
             draining: None,
             drained: false,
             wakes: Vec::new(),

@@ -55,6 +55,9 @@ impl<A: Application, H: Host> Worker<A, H> {
         for (index, listener) in state.listeners.iter_mut().enumerate() {
             state.poller.add(listener, FIRST_LISTENER + index)?;
         }
+        if config.max_calls != 0 {
+            state.told_at = config.max_calls;
+        }
         config.row.set(Cell::WORKERS, 1);
         Ok(Self { application, host, config, state: RefCell::new(state) })
     }
@@ -331,21 +334,28 @@ impl<A: Application, H: Host> Worker<A, H> {
 
     /// Tells the process what it wants to know.
     fn report(&self) {
-        let (problems, accesses, drained) = {
+        let (problems, accesses, limit_reached, drained) = {
             let state = &mut *self.state.borrow_mut();
             let drained =
                 state.draining.is_some() && !state.drained && state.connections.len() == 0 && state.running == 0;
             state.drained |= drained;
-            if state.problems.is_empty() && state.accesses.is_empty() && !drained {
+            let limit_reached = state.calls >= state.told_at;
+            if limit_reached {
+                state.told_at = u64::MAX;
+            }
+            if state.problems.is_empty() && state.accesses.is_empty() && !limit_reached && !drained {
                 return;
             }
-            (std::mem::take(&mut state.problems), std::mem::take(&mut state.accesses), drained)
+            (std::mem::take(&mut state.problems), std::mem::take(&mut state.accesses), limit_reached, drained)
         };
         for problem in &problems {
             self.host.problem(problem);
         }
         if !accesses.is_empty() {
             self.host.accessed(&accesses);
+        }
+        if limit_reached {
+            self.host.limit_reached();
         }
         if drained {
             self.host.drained();

@@ -124,6 +124,17 @@ fn above_the_limit_of_calls_the_answer_is_503() {
 }
 
 #[test]
+fn the_limit_of_all_calls_is_told_once_and_the_worker_goes_on() {
+    let direct = Direct::new(Config { max_calls: 2, ..Config::default() });
+    let mut client = direct.connect();
+    for told in [0, 1, 1, 1] {
+        client.send(get("/hello"));
+        direct.serve(&client);
+        assert_eq!((client.response().status, direct.limits_reached()), (200, told));
+    }
+}
+
+#[test]
 fn a_wake_follows_what_was_waited_for_and_nothing_else() {
     let direct = Direct::new(Config::default());
     let mut client = direct.connect();

@@ -166,6 +166,7 @@ pub(crate) struct Recorder {
     soon: Cell<bool>,
     problems: RefCell<Vec<String>>,
     accesses: RefCell<Vec<Access>>,
+    limits_reached: Cell<usize>,
     drained: Cell<usize>,
 }
 
@@ -180,6 +181,10 @@ impl Host for Recorder {
 
     fn accessed(&self, accesses: &[Access]) {
         self.accesses.borrow_mut().extend_from_slice(accesses);
+    }
+
+    fn limit_reached(&self) {
+        self.limits_reached.set(self.limits_reached.get() + 1);
     }
 
     fn drained(&self) {
@@ -312,6 +317,11 @@ impl Direct {
     /// The lines of the access log since the last look.
     pub(crate) fn accesses(&self) -> Vec<String> {
         self.worker.host().accesses.take().iter().map(Access::to_string).collect()
+    }
+
+    /// How often the host was told that there were so many calls as it wanted.
+    pub(crate) fn limits_reached(&self) -> usize {
+        self.worker.host().limits_reached.get()
     }
 
     /// How often the host was told that all is done.
