@@ -233,6 +233,10 @@ class Client:
         """Whether the connection ends without another byte. Waits for the one or the other."""
         return not self._buffer and not self._receive()
 
+    def ends_in_order(self) -> bool:
+        """Whether the connection ends without another byte, by a FIN and not by a reset."""
+        return not self._buffer and not self.socket.recv(1)
+
     def read_for(self, seconds: float) -> bytes:
         """What is here, and what comes until nothing has come for `seconds`."""
         self.socket.settimeout(seconds)
