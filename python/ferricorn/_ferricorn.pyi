@@ -142,8 +142,9 @@ class Worker:
 
         Idle connections are closed. Who has connected before is served: what is in the backlog is accepted first.
         `patient` is for a worker that another one replaces: idle connections stay for their keep-alive timeout, and are
-        served once more when a request comes; the backlog is left to the other. A call without it may follow. Where nothing is open, `drained` is called before this
-        returns.
+        served once more when a request comes; the backlog is left to the other. A call without it may follow.
+
+        Where nothing is open, `drained` is called before this returns.
         """
 
     def cancel(self) -> int:

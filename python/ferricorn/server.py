@@ -219,7 +219,9 @@ class Server:
         serving: Serving | None = None
         patient = True
         try:
-            serving = Serving(self._traced(adapted), self.config, listeners, lifespan.state, limit_reached=self._limit_reached)
+            serving = Serving(
+                self._traced(adapted), self.config, listeners, lifespan.state, limit_reached=self._limit_reached
+            )
             self._announce(listeners)
             await self._stop.wait()
         except asyncio.CancelledError:

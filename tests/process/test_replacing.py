@@ -93,7 +93,7 @@ class Pair:
                 await self.gate.passed()
                 await send(body(b""))
 
-        worker = Serving(Application(app, "3.0"), self._config, [listener], {}, lambda _: None)
+        worker = Serving(Application(app, "3.0"), self._config, [listener], {})
         self._workers.append(worker)
         return worker
 
