@@ -13,7 +13,7 @@ from click.testing import Result
 
 from ferricorn import __version__, cli
 from ferricorn.config import OPTIONS, Config
-from ferricorn.kinds import Address, Header, LogConfig
+from ferricorn.kinds import Account, Address, Header, LogConfig
 from ferricorn.options import Choice, Flag, Kind, Number, Option, Permissions, Repeated, Seconds, Text
 
 every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
@@ -23,6 +23,7 @@ SAMPLES: dict[type[Kind], tuple[str, object]] = {
     Number: ("4321", 4321),
     Seconds: ("0.5", 0.5),
     Permissions: ("640", 0o640),
+    Account: ("www-data", "www-data"),
     Address: ("localhost:81", "localhost:81"),
     Header: ("X-Name: a, b", ("X-Name", "a, b")),
     LogConfig: ("a.json", "a.json"),
@@ -224,7 +225,7 @@ def test_a_failure_to_start_exits_3(
         "number = 5\nasync def app(scope, receive, send): ...\ndef wsgi(environ, start): ...\n"
     )
     monkeypatch.delitem(sys.modules, "good", raising=False)
-    result = run(*arguments)
+    result = run(*arguments, "--port", "0")
     assert result.exit_code == 3
     assert [line for line in result.output.splitlines() if line.startswith("ERROR")] == [f"ERROR:    {sentence}"]
 
@@ -234,7 +235,7 @@ def test_a_traceback_is_shown_where_the_module_raised(
 ) -> None:
     (tmp_path / "bad.py").write_text("import nowhere_at_all\n")
     monkeypatch.delitem(sys.modules, "bad", raising=False)
-    result = run("bad:app")
+    result = run("bad:app", "--port", "0")
     assert result.exit_code == 3
     assert (
         result.output.splitlines()[0]

@@ -107,7 +107,7 @@ def test_the_log_says_which_one_was_taken(
 ) -> None:
     write(tmp_path, {"asgi.py": "application = 5\n"})
     monkeypatch.delitem(sys.modules, "asgi", raising=False)
-    result = run()
+    result = run("--port", "0")
     assert result.exit_code == 3
     assert result.output.splitlines()[0] == "INFO:     No application is named: serving asgi:application"
 

@@ -17,7 +17,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from ferricorn import discovery, environment, settings
+from ferricorn import discovery, environment, process, settings
 from ferricorn._ferricorn import __version__
 from ferricorn.config import IGNORED, OPTIONS, Config
 from ferricorn.errors import StartupError
@@ -25,6 +25,7 @@ from ferricorn.logging import error_log as log
 from ferricorn.options import ENVIRONMENT_PREFIX, Choice, Flag, Ignored, Option, Repeated
 from ferricorn.server import Server
 from ferricorn.settings import Setting
+from ferricorn.signals import unwinding
 
 _EPILOG: Final = (
     f"Every option is also read from the environment, --log-level from ${ENVIRONMENT_PREFIX}LOG_LEVEL, "
@@ -227,10 +228,11 @@ class CommandServer(Server):
     """Whether the application was looked for, so that the log has to say which one it is."""
 
     @contextlib.contextmanager
-    def _startup(self) -> Iterator[None]:
-        with super()._startup():
-            if self.discovered:
-                log.info("No application is named: serving %s", self.config.app, extra={"bold": self.config.app})
+    def _process(self) -> Iterator[None]:
+        if self.discovered:
+            log.info("No application is named: serving %s", self.config.app, extra={"bold": self.config.app})
+        with unwinding(), process.prepared(self.config) as self._listeners:
+            process.become(self.config)
             yield
 
     def _gave_up(self) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ferricorn.kinds import Address, Header, Level, LogConfig
+from ferricorn.kinds import Account, Address, Header, Level, LogConfig
 from ferricorn.options import (
     Choice,
     Flag,
@@ -32,6 +32,7 @@ APPLICATION: Final = "Application"
 LISTENING: Final = "Listening"
 RESPONSES: Final = "Responses"
 WEBSOCKET: Final = "WebSocket"
+PROCESS: Final = "Process"
 LIMITS: Final = "Limits"
 TIMEOUTS: Final = "Timeouts"
 LOGGING: Final = "Logging"
@@ -180,6 +181,39 @@ class Config:
     )
     ws_per_message_deflate: bool = option(
         Flag(), True, WEBSOCKET, "Compress messages where the client offers it (permessage-deflate).", native=True
+    )
+
+    pid_file: str | None = option(
+        Text("PATH"),
+        None,
+        PROCESS,
+        "Write the process's id to this file, and remove it in the end.",
+        uvicorn="",
+        aliases={"--pid": "gunicorn, hypercorn", "-p": "gunicorn, hypercorn"},
+    )
+    user: str | None = option(
+        Account("USER"),
+        None,
+        PROCESS,
+        "Run as this user, by name or number, once the sockets are bound. Unix sockets become his.",
+        uvicorn="",
+        aliases={"-u": "gunicorn"},
+    )
+    group: str | None = option(
+        Account("GROUP"),
+        None,
+        PROCESS,
+        "Run as this group, by name or number; the user's own by default.",
+        uvicorn="",
+        aliases={"-g": "gunicorn"},
+    )
+    umask: int | None = option(
+        Permissions(),
+        None,
+        PROCESS,
+        "Permissions that new files and unix sockets do not get; inherited by default.",
+        uvicorn="",
+        aliases={"-m": "gunicorn"},
     )
 
     limit_concurrency: int = option(

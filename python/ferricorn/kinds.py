@@ -1,4 +1,4 @@
-"""The kinds of option with a grammar of their own: a header field, an address, a log level, a log configuration."""
+"""The kinds of option with a grammar of their own: header fields, addresses, users, log levels, log configurations."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Any, Final
 from ferricorn.options import Choice, Kind, Text, check_bounds
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_ACCOUNT: Final = re.compile(r"[^\s:\0-]\S{0,255}")
+_HIGHEST_ID: Final = 2**32 - 2
+"""One more means "leave it as it is" to the system."""
 _HIGHEST_LEVEL: Final = 100
 _FRAMING: Final = frozenset(
     ("connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
@@ -75,6 +78,20 @@ def _is_address(text: str) -> bool:
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     return bool(colon) and (bracketed or ":" not in host) and port.isdecimal() and int(port) <= 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Account(Kind):
+    """A user or a group, by name or number. Whether there is one of that name is known only where it is needed."""
+
+    def check(self, value: object) -> str:
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if not isinstance(value, str):
+            raise TypeError(f"must be a name or a number, not {value!r}")
+        if not _ACCOUNT.fullmatch(value) or (value.isdecimal() and int(value) > _HIGHEST_ID):
+            raise ValueError(f"must be a name or a number, not {value!r}")
+        return value
 
 
 @dataclass(frozen=True, slots=True)

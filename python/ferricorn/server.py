@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Final
 
-from ferricorn import application, logging
+from ferricorn import application, logging, process
 from ferricorn._ferricorn import Listener
 from ferricorn.config import Config
 from ferricorn.errors import EXIT_STARTUP_FAILURE, StartupError
@@ -158,13 +158,21 @@ class Server:
         self._used = True
         try:
             logging.configure(self.config)
-            yield
+            with self._process():
+                yield
         except BaseException as error:
             if isinstance(error, StartupError):
                 log.error("%s", error, exc_info=error.__cause__)
             self._settle(error)
             raise
         self._settle(StartupError("The server was stopped before it had started."))
+
+    @contextlib.contextmanager
+    def _process(self) -> Iterator[None]:
+        """What is done to the process, around everything. Here nothing is: it belongs to the program around."""
+        if self._listeners is None:
+            process.refuse(self.config)
+        yield
 
     def _settle(self, problem: BaseException | None) -> None:
         if not self._outcome.done():

@@ -44,8 +44,9 @@ def closing(listeners: Sequence[Listener]) -> Iterator[Sequence[Listener]]:
 
 
 def _bind(address: str, config: Config) -> Listener:
+    mode = config.uds_mode & ~(config.umask or 0)
     try:
-        return Listener.bind(address, backlog=config.backlog, mode=config.uds_mode)
+        return Listener.bind(address, backlog=config.backlog, mode=mode)
     except OSError as error:
         raise StartupError(f"Cannot listen on {address}: {(error.strerror or str(error)).lower()}.") from None
     except ValueError as error:

@@ -11,7 +11,17 @@ from types import FrameType
 from typing import Any, Final
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-_DEFAULTS: Final = (signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler)
+
+
+class _Terminated(BaseException):
+    """SIGTERM came while `unwinding`. No `except Exception` of an application takes it away."""
+
+
+def _unwind(_number: int, _frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+_DEFAULTS: Final = (signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler, _unwind)
 
 
 class Repeat(enum.Enum):
@@ -50,3 +60,19 @@ def captured(on_signal: Callable[[int], None], repeat: Repeat) -> Iterator[None]
     for number in reversed(seen):
         if repeat is Repeat.ALL or (repeat is Repeat.HANDLED and before[number] not in _DEFAULTS):
             signal.raise_signal(number)
+
+
+@contextlib.contextmanager
+def unwinding() -> Iterator[None]:
+    """Has SIGTERM end what is inside as an exception would: files are removed before the signal ends the process.
+
+    For the main thread, and for as long as nothing inside captures the signal.
+    """
+    before = signal.signal(signal.SIGTERM, _unwind)
+    try:
+        yield
+    except _Terminated:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)

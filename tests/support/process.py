@@ -21,12 +21,20 @@ RUNNING = re.compile(r"running on (.*) \(Press")
 
 
 class ServerProcess:
-    """`python -m ferricorn APP ARGUMENTS`, on a free port unless `arguments` name a place. A context manager."""
+    """`python -m ferricorn APP ARGUMENTS`, on a free port unless `arguments` name a place. A context manager.
+
+    `module` is one that becomes the command, after it has done something else.
+    """
 
     def __init__(
-        self, app: str, *arguments: str, pass_fds: Iterable[int] = (), environment: dict[str, str] | None = None
+        self,
+        app: str,
+        *arguments: str,
+        pass_fds: Iterable[int] = (),
+        environment: dict[str, str] | None = None,
+        module: str = "ferricorn",
     ) -> None:
-        self._command = [sys.executable, "-m", "ferricorn", app, *arguments]
+        self._command = [sys.executable, "-m", module, app, *arguments]
         if not {"--port", "--bind", "--uds", "--fd"} & set(arguments):
             self._command += ["--port", "0"]
         self._pass_fds = tuple(pass_fds)
