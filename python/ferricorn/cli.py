@@ -5,6 +5,7 @@ No option's default, bound or help text is written here.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import platform
@@ -18,14 +19,17 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from ferricorn import discovery, environment, process, settings
-from ferricorn._ferricorn import __version__
+from ferricorn._ferricorn import Listener, __version__
 from ferricorn.config import IGNORED, OPTIONS, Config
 from ferricorn.errors import StartupError
+from ferricorn.lifespan import Lifespan
 from ferricorn.logging import error_log as log
 from ferricorn.options import ENVIRONMENT_PREFIX, Choice, Flag, Ignored, Option, Repeated
 from ferricorn.server import Server
+from ferricorn.serving import Serving
 from ferricorn.settings import Setting
 from ferricorn.signals import unwinding
+from ferricorn.systemd import Notifier
 
 _EPILOG: Final = (
     f"Every option is also read from the environment, --log-level from ${ENVIRONMENT_PREFIX}LOG_LEVEL, "
@@ -222,7 +226,7 @@ def _spelled(flag: str, value: str) -> str | None:
 
 
 class CommandServer(Server):
-    """A server that is all of its process: threads that requests left behind end with it."""
+    """A server that is all of its process: it speaks to systemd, and threads that requests left behind end with it."""
 
     discovered = False
     """Whether the application was looked for, so that the log has to say which one it is."""
@@ -231,9 +235,30 @@ class CommandServer(Server):
     def _process(self) -> Iterator[None]:
         if self.discovered:
             log.info("No application is named: serving %s", self.config.app, extra={"bold": self.config.app})
-        with unwinding(), process.prepared(self.config) as self._listeners:
-            process.become(self.config)
-            yield
+        self._notifier = Notifier.take(os.environ)
+        try:
+            with unwinding(), process.prepared(self.config) as self._listeners:
+                process.become(self.config)
+                self._notifier.status("Starting the application")
+                yield
+        except StartupError as error:
+            self._notifier.status(str(error))
+            raise
+
+    def _announce(self, listeners: Sequence[Listener]) -> None:
+        super()._announce(listeners)
+        self._notifier.ready(f"Serving on {', '.join(self.addresses)}")
+        if self._notifier.interval:
+            self._feed_watchdog()
+
+    def _feed_watchdog(self) -> None:
+        """From the event loop, so that one that is blocked goes hungry."""
+        self._notifier.alive()
+        asyncio.get_running_loop().call_later(self._notifier.interval, self._feed_watchdog)
+
+    async def _finish(self, serving: Serving | None, lifespan: Lifespan, patient: bool) -> None:
+        self._notifier.stopping("Shutting down")
+        await super()._finish(serving, lifespan, patient)
 
     def _gave_up(self) -> None:
         timer = threading.Timer(_LAST_SECONDS, _exit_now, (_status(self),))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 
 from tests.support.asgi import Receive, Scope, Send, body, read_events, respond, start
 
@@ -13,6 +15,19 @@ async def hello(scope: Scope, receive: Receive, send: Send) -> None:
     """Says ok."""
     assert scope["type"] == "http"
     await respond(send)
+
+
+async def environment(scope: Scope, receive: Receive, send: Send) -> None:
+    """Says which variables are set."""
+    assert scope["type"] == "http"
+    await respond(send, "\n".join(os.environ).encode())
+
+
+async def blocking(scope: Scope, receive: Receive, send: Send) -> None:
+    """Blocks its loop until there is something in $FIFO, and answers with that."""
+    assert scope["type"] == "http"
+    print("blocked", flush=True)
+    await respond(send, Path(os.environ["FIFO"]).read_bytes())
 
 
 class Counting:

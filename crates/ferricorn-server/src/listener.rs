@@ -133,10 +133,7 @@ impl Listener {
         let local = socket.local_addr()?;
         let (address, socket) = match local.as_socket() {
             Some(address) => (Address::Ip(address), ListeningSocket::Tcp(TcpListener::from_std(fd.into()))),
-            None => {
-                let path = local.as_pathname().unwrap_or(Path::new("")).to_string_lossy().into_owned();
-                (Address::Unix(path), ListeningSocket::Unix(UnixListener::from_std(fd.into())))
-            }
+            None => (Address::Unix(unix_name(&local)), ListeningSocket::Unix(UnixListener::from_std(fd.into()))),
         };
         Ok(Self { socket, address, made: None })
     }
@@ -178,6 +175,15 @@ impl Listener {
 
 /// The length of the queue of connections that wait to be accepted.
 const DEFAULT_BACKLOG: i32 = 2048;
+
+/// The path, or `@` and the name of a socket in Linux's abstract namespace, as systemd writes it.
+fn unix_name(local: &SockAddr) -> String {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(name) = local.as_abstract_namespace() {
+        return format!("@{}", String::from_utf8_lossy(name));
+    }
+    local.as_pathname().unwrap_or(Path::new("")).to_string_lossy().into_owned()
+}
 
 fn remove_stale(path: &Path) -> io::Result<()> {
     let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
