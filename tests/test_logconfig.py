@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import configparser
+import importlib
 import io
 import json
 import logging
@@ -153,6 +155,41 @@ def test_every_format(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: 
     assert logged(capsys) == EXPECTED
 
 
+def test_an_open_file_and_a_parser(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = configparser.RawConfigParser()
+    parser.read_string(INI)
+    for source in (parser, io.StringIO(INI)):
+        configure(Config("main:app", log_config=source))  # type: ignore[arg-type]
+        assert logged(capsys) == EXPECTED
+    assert parser["logger_server"]["qualname"] == "uvicorn", "left as it is"
+
+
+def test_none_leaves_the_programs_logging_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    for logger in (PARENT, ERROR, ACCESS):
+        logger.setLevel(logging.NOTSET)
+    configure(Config("main:app", log_config=None))
+    assert logged(capsys) == ("", "")
+    assert (PARENT.level, PARENT.handlers, ACCESS.handlers) == (logging.NOTSET, [], [])
+
+    own = logging.StreamHandler(sys.stdout)
+    own.setFormatter(logging.Formatter("%(name)s %(message)s"))
+    ROOT.addHandler(own)
+    ROOT.setLevel(logging.INFO)
+    expected = 'ferricorn.error started\nferricorn.access 127.0.0.1:5000 - "GET /a?b=c HTTP/1.1" 200\n'
+    configure(Config("main:app"))  # A server before, with the log as we have it.
+    configure(Config("main:app", log_config=None))
+    assert logged(capsys) == ("", expected)
+
+    configure(Config("main:app", log_config=None, log_level="error"))
+    assert not (ERROR.isEnabledFor(logging.INFO) or ACCESS.isEnabledFor(logging.INFO))
+
+
+def test_one_word_replaced_by_the_other(capsys: pytest.CaptureFixture[str]) -> None:
+    replaced = json.loads(json.dumps(FOR_UVICORN).replace("uvicorn", "ferricorn"))
+    configure(Config("main:app", log_config=replaced))
+    assert logged(capsys) == EXPECTED
+
+
 def test_a_dict_which_is_left_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     before = json.dumps(FOR_UVICORN)
     configure(Config("main:app", log_config=FOR_UVICORN))
@@ -160,10 +197,9 @@ def test_a_dict_which_is_left_as_it_is(capsys: pytest.CaptureFixture[str]) -> No
     assert json.dumps(FOR_UVICORN) == before
 
 
-def test_uvicorns_own_configuration_reads_as_without_one(capsys: pytest.CaptureFixture[str]) -> None:
-    from uvicorn.config import LOGGING_CONFIG
-
-    configure(Config("main:app", log_config=LOGGING_CONFIG))
+@pytest.mark.parametrize("module", ["uvicorn.config", "ferricorn.config"])
+def test_what_programs_change_a_part_of_reads_as_without_it(capsys: pytest.CaptureFixture[str], module: str) -> None:
+    configure(Config("main:app", log_config=importlib.import_module(module).LOGGING_CONFIG))
     assert type(ACCESS.handlers[0].formatter) is AccessFormatter
     told = logged(capsys)
     for logger in (PARENT, ACCESS):

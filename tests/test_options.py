@@ -57,9 +57,10 @@ def test_the_default_is_what_its_text_says(option: Option) -> None:
 
 
 @every_option
-def test_none_is_the_default(option: Option) -> None:
+def test_none_is_the_default_or_what_uvicorn_means_by_it(option: Option) -> None:
     none: Any = {option.name: None}
-    assert getattr(Config("main:app", **none), option.name) == option.default
+    meant = {"ws_ping_interval": 0.0, "ws_ping_timeout": 0.0, "log_config": None}.get(option.name, option.default)
+    assert getattr(Config("main:app", **none), option.name) == meant
 
 
 @every_option
@@ -76,7 +77,22 @@ REFUSED: list[tuple[str, object, str]] = [
     ("timeout_request_head", float("inf"), "timeout_request_head must be between 0 and 31536000, not inf"),
     ("uds_mode", 0o1000, "uds_mode must be between 0 and 511, not 512"),
     ("lifespan", "maybe", "lifespan must be one of auto, on, off, not 'maybe'"),
-    ("loop", "trio", "loop must be one of auto, asyncio, uvloop, MODULE:FACTORY, not 'trio'"),
+    (
+        "loop",
+        "trio",
+        (
+            "loop must be one of auto, asyncio, uvloop, none, MODULE:FACTORY, not 'trio': "
+            "the event loop has to be one of asyncio's"
+        ),
+    ),
+    (
+        "interface",
+        "wsgi",
+        (
+            "interface must be one of auto, asgi3, asgi2, not 'wsgi': "
+            "wrap a WSGI application for ASGI, for example with a2wsgi"
+        ),
+    ),
     ("ws", "wsproto2", "ws must be one of auto, none, websockets, websockets-sansio, wsproto, not 'wsproto2'"),
     ("ws_max_size", 0, "ws_max_size must be between 1 and 9007199254740992, not 0"),
     ("ws_max_queue", 0, "ws_max_queue must be between 1 and 2147483647, not 0"),

@@ -91,12 +91,3 @@ def test_the_page_names_the_variables_that_are_not_read() -> None:
         if (variable := (names | aliases).get(flag) or f"UVICORN_{flag.upper().replace('-', '_')}") not in read
     }
     assert unread == set(re.findall(r"`(UVICORN_[A-Z_]+)`", PAGE.read_text().split("but for")[1].split(".")[0]))
-
-
-def test_the_page_names_the_keywords_that_are_not_taken() -> None:
-    commands = {"version", "help"}
-    headers = {"header": "headers"}
-    taken = {flag[2:].replace("-", "_") for flag, status in statuses().items() if status in TAKEN}
-    keywords = {headers.get(name, name) for name in taken if not name.startswith("no_")} - commands
-    told = PAGE.read_text().split("takes uvicorn's keywords")[1].split("but for")[1].split(".")[0]
-    assert keywords - {option.name for option in OPTIONS} == set(re.findall(r"`(.*?)`", told))

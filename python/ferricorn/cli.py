@@ -320,7 +320,7 @@ def _check(config: Config) -> None:
     try:
         if config.env_file is not None:
             environment.load(config.env_file)
-        if config.log_config is not None:
+        if config.log_config:
             logconfig.load(config.log_config)
     except StartupError as error:
         raise click.UsageError(str(error)) from None

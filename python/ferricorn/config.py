@@ -7,13 +7,15 @@ given and docs/options.md (reference.py) follow from the fields. Knows no argv, 
 
 from __future__ import annotations
 
-import difflib
+import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, TypeVar
 
+from ferricorn.keywords import foreign, translated
 from ferricorn.kinds import Account, Address, Header, Level, LogConfig
+from ferricorn.log_defaults import LOGGING_CONFIG as LOGGING_CONFIG  # noqa: PLC0414 (uvicorn has it here)
 from ferricorn.options import (
     Choice,
     Flag,
@@ -48,22 +50,45 @@ LOG_LEVELS: Final = {
 _MOST: Final = 2**31 - 1
 _LARGEST: Final = 2**53
 
+C = TypeVar("C", bound=Any)
 
+
+def _taking_foreign_keywords(config: C) -> C:
+    """Has the class `config` take uvicorn's keywords too."""
+    made = config.__init__
+
+    @functools.wraps(made)
+    def init(self: object, *positional: object, **keywords: object) -> None:
+        made(self, *positional, **translated(keywords, OPTIONS, FOREIGN_KEYWORDS))
+
+    config.__init__ = init
+    return config
+
+
+@_taking_foreign_keywords
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """What to serve and how: `Config("main:app", port=9000)`. Immutable, checked when made.
 
-    A keyword left out, or given as None, takes its default. Raises TypeError for an unknown keyword or a value of the
-    wrong type, and ValueError for a value out of bounds, each in one sentence that names the option.
+    A keyword left out takes its default, and one given as None too, but for the few that say what None means. uvicorn's
+    keywords are taken as well, where they ask for nothing that is not there (keywords.py). Raises TypeError for an
+    unknown keyword or a value of the wrong type, and ValueError for a value out of bounds, each in one sentence that
+    names the option.
     """
 
     app: Callable[..., Any] | str = field(kw_only=False)
     """The application: an ASGI callable, or where to import it from, as "module:attribute"."""
 
     host: str = option(
-        Text("HOST"), "127.0.0.1", LISTENING, "Address or host name to listen on; 0.0.0.0 or :: for every interface."
+        Text("HOST"),
+        "127.0.0.1",
+        LISTENING,
+        "Address or host name to listen on; 0.0.0.0 or :: for every interface.",
+        positional=True,
     )
-    port: int = option(Number("PORT", 0, 65535), 8000, LISTENING, "TCP port to listen on; 0 picks a free one.")
+    port: int = option(
+        Number("PORT", 0, 65535), 8000, LISTENING, "TCP port to listen on; 0 picks a free one.", positional=True
+    )
     bind: Sequence[str] = option(
         Repeated("ADDRESS", Address(), ","),
         (),
@@ -72,7 +97,7 @@ class Config:
         uvicorn="",
         aliases={"-b": "gunicorn, hypercorn"},
     )
-    uds: str | None = option(Text("PATH"), None, LISTENING, "Listen on a unix domain socket.")
+    uds: str | None = option(Text("PATH"), None, LISTENING, "Listen on a unix domain socket.", positional=True)
     uds_mode: int = option(
         Permissions(),
         0o666,
@@ -81,7 +106,9 @@ class Config:
         uvicorn="",
         aliases={"--uds-permissions": "granian"},
     )
-    fd: int | None = option(Number("NUMBER", 0, _MOST), None, LISTENING, "Listen on an inherited file descriptor.")
+    fd: int | None = option(
+        Number("NUMBER", 0, _MOST), None, LISTENING, "Listen on an inherited file descriptor.", positional=True
+    )
     backlog: int = option(
         Number("NUMBER", 1, _MOST), 2048, LISTENING, "Connections that the kernel may hold before they are accepted."
     )
@@ -102,7 +129,16 @@ class Config:
         "Folder to import APP from, put first in sys.path; the current folder by default.",
     )
     interface: str = option(
-        Choice("NAME", ("auto", "asgi3", "asgi2"), synonyms=(("asgi", "asgi3"),)),
+        Choice(
+            "NAME",
+            ("auto", "asgi3", "asgi2"),
+            synonyms=(("asgi", "asgi3"),),
+            refused=(
+                ("wsgi", "wrap a WSGI application for ASGI, for example with a2wsgi"),
+                ("rsgi", "only granian calls RSGI applications"),
+                ("asginl", "that is asgi with --lifespan off"),
+            ),
+        ),
         "auto",
         APPLICATION,
         "Style of ASGI that the application is written in; auto finds out, granian's word asgi is asgi3.",
@@ -115,10 +151,16 @@ class Config:
         aliases={"--asgi-lifespan": "gunicorn"},
     )
     loop: str = option(
-        Choice("NAME", ("auto", "asyncio", "uvloop"), importable=True),
+        Choice(
+            "NAME",
+            ("auto", "asyncio", "uvloop", "none"),
+            importable=True,
+            refused=(("trio", "the event loop has to be one of asyncio's"),),
+        ),
         "auto",
         APPLICATION,
-        "Event loop to run on; auto is uvloop where it is installed, MODULE:FACTORY a function that makes one.",
+        "Event loop to run on; auto is uvloop where it is installed, none what asyncio makes by itself, MODULE:FACTORY "
+        "a function that makes one.",
         aliases={"--asgi-loop": "gunicorn", "--worker-class": "hypercorn", "-k": "hypercorn"},
     )
     root_path: str = option(
@@ -170,6 +212,7 @@ class Config:
         WEBSOCKET,
         "How often every client is sent a ping. 0 is never.",
         native=True,
+        none=0.0,
         aliases={"--websocket-ping-interval": "hypercorn"},
     )
     ws_ping_timeout: float = option(
@@ -178,6 +221,7 @@ class Config:
         WEBSOCKET,
         "How long a client may take to answer a ping; then its connection is closed with 1011. 0 is no limit.",
         native=True,
+        none=0.0,
     )
     ws_per_message_deflate: bool = option(
         Flag(), True, WEBSOCKET, "Compress messages where the client offers it (permessage-deflate).", native=True
@@ -297,22 +341,15 @@ class Config:
     )
     log_config: str | Mapping[str, Any] | None = option(
         LogConfig("FILE"),
-        None,
+        "",
         LOGGING,
         "Configuration of Python's logging, in JSON, YAML, TOML or its ini format; uvicorn's logger names mean ours.",
+        none=None,
     )
     access_log: bool = option(Flag(), True, LOGGING, "Log a line for every response.", native=True)
     use_colors: bool | None = option(
         Flag(), None, LOGGING, "Colour the log; on a terminal by default, unless NO_COLOR is set."
     )
-
-    if not TYPE_CHECKING:
-
-        def __new__(cls, *_arguments: object, **keywords: object) -> Self:
-            for name in keywords:
-                if name not in cls.__dataclass_fields__:
-                    raise TypeError(_unknown(name, cls.__dataclass_fields__))
-            return object.__new__(cls)
 
     def __post_init__(self) -> None:
         if not (isinstance(self.app, str) or callable(self.app)):
@@ -378,18 +415,15 @@ IGNORED: Final = (
 )
 """What command lines for other servers may say as well."""
 
+FOREIGN_KEYWORDS: Final = foreign(IGNORED, OPTIONS)
+"""What programs for uvicorn may say as well."""
+
 
 def _normal(declaration: Option, value: object) -> object:
-    """`value` checked, or the default for None; what the kind refuses is told with the option's name in front."""
+    """`value` checked, None as the option reads it; what the kind refuses is told with the option's name in front."""
     if value is None:
-        return declaration.default
+        return declaration.none
     try:
         return declaration.kind.check(value)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{declaration.name} {error}") from None
-
-
-def _unknown(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"Config has no option {name!r}{hint}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import configparser
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -115,7 +117,14 @@ class Level(Choice):
 
 @dataclass(frozen=True, slots=True)
 class LogConfig(Text):
-    """A file, or in Python a dict, for logging.config."""
+    """A file, or in Python a dict, an open ini file or what configparser made of one, for logging.config."""
 
     def check(self, value: object) -> Any:
-        return dict(value) if isinstance(value, Mapping) else Text.check(self, value)
+        if isinstance(value, Mapping):
+            # A parser is a mapping too.
+            return value if isinstance(value, configparser.RawConfigParser) else dict(value)
+        if isinstance(value, io.TextIOBase):
+            parser = configparser.ConfigParser()
+            parser.read_file(value)
+            return parser
+        return Text.check(self, value)

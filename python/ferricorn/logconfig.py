@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from ferricorn.errors import StartupError
 
-Loaded: TypeAlias = dict[str, Any] | configparser.ConfigParser
+Loaded: TypeAlias = dict[str, Any] | configparser.RawConfigParser
 
 _LOGGERS: Final = {
     "uvicorn": "ferricorn",
@@ -28,6 +28,10 @@ _FORMATTERS: Final = {
     "uvicorn.logging.ColourizedFormatter": "ferricorn.formatters.DefaultFormatter",
     "uvicorn.logging.DefaultFormatter": "ferricorn.formatters.DefaultFormatter",
     "uvicorn.logging.AccessFormatter": "ferricorn.formatters.AccessFormatter",
+    # Where somebody has replaced one word by the other.
+    "ferricorn.logging.ColourizedFormatter": "ferricorn.formatters.DefaultFormatter",
+    "ferricorn.logging.DefaultFormatter": "ferricorn.formatters.DefaultFormatter",
+    "ferricorn.logging.AccessFormatter": "ferricorn.formatters.AccessFormatter",
 }
 _OURS: Final = frozenset(_FORMATTERS.values())
 
@@ -37,6 +41,8 @@ def load(source: str | Mapping[str, Any]) -> Loaded:
 
     A file's ending tells its format: .json, .yaml, .yml, .toml; any other is the ini format of logging.config.
     """
+    if isinstance(source, configparser.RawConfigParser):
+        return _renamed_ini(copy.deepcopy(source))
     if not isinstance(source, str):
         return _renamed(dict(source))
     path = Path(source)
@@ -53,7 +59,7 @@ def load(source: str | Mapping[str, Any]) -> Loaded:
     except Exception as error:
         # Each format has errors of its own.
         raise StartupError(f"Cannot read the log configuration {source}: {' '.join(str(error).split())}.") from None
-    if isinstance(read, configparser.ConfigParser):
+    if isinstance(read, configparser.RawConfigParser):
         return _renamed_ini(read)
     if not isinstance(read, dict):
         raise StartupError(f"Cannot read the log configuration {source}: it holds no table at its top.")
@@ -66,7 +72,7 @@ def apply(loaded: Loaded, use_colors: bool | None) -> None:
     `use_colors`, where it is not None, overrules what formatters of ours are told about colours.
     """
     try:
-        if isinstance(loaded, configparser.ConfigParser):
+        if isinstance(loaded, configparser.RawConfigParser):
             logging.config.fileConfig(loaded, disable_existing_loggers=False)
         else:
             logging.config.dictConfig(_coloured({"version": 1, "disable_existing_loggers": False} | loaded, use_colors))
@@ -105,7 +111,7 @@ def _renamed(loaded: dict[str, Any]) -> dict[str, Any]:
     return renamed
 
 
-def _renamed_ini(parser: configparser.ConfigParser) -> configparser.ConfigParser:
+def _renamed_ini(parser: configparser.RawConfigParser) -> configparser.RawConfigParser:
     logger_names = {_option(parser, section, "qualname") for section in parser.sections()}
     for section in parser.sections():
         logger = _LOGGERS.get(_option(parser, section, "qualname"), "")
@@ -116,7 +122,7 @@ def _renamed_ini(parser: configparser.ConfigParser) -> configparser.ConfigParser
     return parser
 
 
-def _option(parser: configparser.ConfigParser, section: str, name: str) -> str:
+def _option(parser: configparser.RawConfigParser, section: str, name: str) -> str:
     return parser.get(section, name, raw=True, fallback="")
 
 

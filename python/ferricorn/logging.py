@@ -46,11 +46,21 @@ def configure(config: Config) -> None:
     """Sets the two loggers' levels, and gives them handlers unless the program has given them its own.
 
     With `log_config`, that decides. Where it cannot be used, StartupError is raised, and the log is as it is without.
+    None leaves all as the program has made it, but for a level that is asked for.
     """
     logging.addLevelName(TRACE, "TRACE")
+    if config.log_config is None:
+        _leave_alone(config)
+        return
     _configure_ours(config)
-    if config.log_config is not None:
+    if config.log_config != "":
         _configure_as_told(config, config.log_config)
+
+
+def _leave_alone(config: Config) -> None:
+    if any(isinstance(handler, StandardHandler) for handler in _parent.handlers):
+        _leave()
+    _set_levels(config)
 
 
 def _configure_as_told(config: Config, source: str | Mapping[str, Any]) -> None:
@@ -64,6 +74,10 @@ def _configure_as_told(config: Config, source: str | Mapping[str, Any]) -> None:
     except StartupError:
         _configure_ours(config)
         raise
+    _set_levels(config)
+
+
+def _set_levels(config: Config) -> None:
     if config.log_level is not None:
         for logger in (_parent, error_log, access_log):
             logger.setLevel(_level(config.log_level))

@@ -14,12 +14,15 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
 def loop_factory(name: str) -> LoopFactory:
-    """What makes the event loop that the option `loop` names: auto, asyncio, uvloop, or "module:factory".
+    """What makes the event loop that the option `loop` names: auto, asyncio, uvloop, none, or "module:factory".
 
-    auto is uvloop where it is installed. Raises StartupError for a loop that is not there.
+    auto is uvloop where it is installed; none is what the event loop policy makes.
+    Raises StartupError for a loop that is not there.
     """
     if ":" in name:
         return _imported(name)
+    if name == "none":
+        return asyncio.new_event_loop
     if name == "asyncio" or (name == "auto" and importlib.util.find_spec("uvloop") is None):
         # Not the policy's loop: on Windows that one has no add_reader.
         return asyncio.SelectorEventLoop

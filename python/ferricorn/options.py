@@ -61,6 +61,8 @@ class Choice(Kind):
     importable: bool = False
     synonyms: tuple[tuple[str, str], ...] = ()
     """Other servers' words, each with the choice that it means."""
+    refused: tuple[tuple[str, str], ...] = ()
+    """Other servers' words that mean nothing here, each with what to do instead."""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -71,7 +73,8 @@ class Choice(Kind):
         value = dict[object, object](self.synonyms).get(value, value) if isinstance(value, str) else value
         if isinstance(value, str) and (value in self.choices or (self.importable and ":" in value)):
             return value
-        raise ValueError(f"must be one of {', '.join(self.words)}, not {value!r}")
+        instead = dict[object, str](self.refused).get(value, "") if isinstance(value, str) else ""
+        raise ValueError(f"must be one of {', '.join(self.words)}, not {value!r}{instead and f': {instead}'}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +213,8 @@ class Option:
     """uvicorn's name for it, "" where uvicorn has none that means the same."""
     aliases: Mapping[str, str]
     """Spellings of the flag in other servers: "-b" -> "gunicorn, hypercorn"."""
+    none: Any
+    """What None as a keyword means: the default, but where uvicorn gives it another meaning."""
     fallbacks: tuple[str, ...]
     """Variables that platforms set for any server, read where ours and uvicorn's are absent: "WEB_CONCURRENCY"."""
 
@@ -270,17 +275,20 @@ def option(  # noqa: PLR0913 (keywords alone, each named where it is given)
     uvicorn: str | None = None,
     aliases: Mapping[str, str] | None = None,
     fallbacks: tuple[str, ...] = (),
+    none: Any = MISSING,
+    positional: bool = False,
 ) -> Any:
     """Declares an option as a dataclass field.
 
     `help` is one or more sentences; `flag` is the command line's name without dashes (the field's name by default);
     `native` options go to the native worker; `uvicorn` is uvicorn's name for it, "" for none (the field's name by
     default); `aliases` are other servers' flags that mean the same, each with those servers; `fallbacks` are
-    variables of platforms, such as WEB_CONCURRENCY.
+    variables of platforms, such as WEB_CONCURRENCY; `none` is what None means (the default by default); `positional`
+    says that Python may give it without its name.
     """
     described = {"kind": kind, "group": group, "help": help, "flag": flag, "native": native, "uvicorn": uvicorn}
-    more = {"aliases": aliases or {}, "fallbacks": fallbacks}
-    return field(default=default, metadata={"option": described | more})
+    more = {"aliases": aliases or {}, "fallbacks": fallbacks, "none": default if none is MISSING else none}
+    return field(default=default, kw_only=not positional, metadata={"option": described | more})
 
 
 def declared(config: type) -> tuple[Option, ...]:

@@ -5,9 +5,11 @@ A test keeps the page current.
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import groupby, starmap
+from typing import Final
 
-from ferricorn.config import IGNORED, OPTIONS
+from ferricorn.config import FOREIGN_KEYWORDS, IGNORED, OPTIONS
+from ferricorn.keywords import Foreign
 from ferricorn.options import Choice, Ignored, Option, Repeated
 
 _HEAD = """\
@@ -22,8 +24,8 @@ Every option can be given on the command line (`ferricorn main:app --port 9000`)
 application where the command line names none. uvicorn's variables are read where ours are absent.
 
 Durations are in seconds, sizes in bytes. A flag is `true` or `false` in the environment, `True` or `False` as a
-keyword; on the command line, `--flag false` says the same as `--no-flag`. `None` as a keyword is the default. "Also"
-names flags of other servers that mean the same.
+keyword; on the command line, `--flag false` says the same as `--no-flag`. `None` as a keyword is the default, where the
+table says nothing else. "Also" names flags of other servers that mean the same.
 """
 
 _TAIL = """\
@@ -35,12 +37,21 @@ For command lines that were written for other servers. Another value is an error
 | --- | --- | --- | --- |
 """
 
+_KEYWORDS: Final = """\
+`ferricorn.run` and `ferricorn.Config` take uvicorn's keywords. Those of options that have another name here mean the
+options: `h11_max_incomplete_event_size` is `limit_request_head`. These are left, each also as `None`:
+
+| keyword | values | |
+| --- | --- | --- |
+"""
+
 
 def render() -> str:
     """The page, in Markdown."""
     groups = groupby(OPTIONS, lambda option: option.group)
     sections = [_section(name, list(options)) for name, options in groups]
-    return "\n".join([_HEAD, *sections, _TAIL + "".join(map(_ignored, IGNORED))])
+    tail = [_TAIL + "".join(map(_ignored, IGNORED)), _KEYWORDS + "".join(starmap(_keyword, FOREIGN_KEYWORDS.items()))]
+    return "\n".join([_HEAD, *sections, *tail])
 
 
 def _section(name: str, options: list[Option]) -> str:
@@ -63,6 +74,9 @@ def _more(option: Option) -> str:
     if isinstance(option.kind, Repeated):
         separator = {"\n": "a line break", ",": "a comma"}[option.kind.separator]
         more += f" In the environment, {separator} separates one from the next."
+    if option.none != option.default:
+        meant = "none at all" if option.none is None else f"`{option.kind.show(option.none)}`"
+        more += f" `None` in Python is {meant}."
     if option.aliases:
         more += f" Also {', '.join(f'`{flag}` ({servers})' for flag, servers in option.aliases.items())}."
     return more
@@ -72,6 +86,11 @@ def _ignored(ignored: Ignored) -> str:
     flags = ", ".join(f"`{flag}`" for flag in ignored.flags)
     values = ", ".join(f"`{value}`" for value in ignored.values)
     return f"| {flags} | {values} | {ignored.servers} | {ignored.reason} |\n"
+
+
+def _keyword(name: str, foreign: Foreign) -> str:
+    values = ", ".join(f"`{value!r}`" for value in foreign.values) or "any"
+    return f"| `{name}` | {values} | {foreign.reason} |\n"
 
 
 if __name__ == "__main__":

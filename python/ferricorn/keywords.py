@@ -1,0 +1,104 @@
+"""Keywords of uvicorn's `run` and `Config` that are no options of ours: renamed, taken without effect, or refused.
+
+They are not in the signature of `Config`: there is nothing to set by them. Knows no option by name.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ferricorn.options import Ignored, Option
+
+_NO_TLS: Final = "There is no TLS yet: let a proxy in front of the server have the certificate."
+_PROTOCOL_TLS_SERVER: Final = 17
+"""ssl.PROTOCOL_TLS_SERVER, uvicorn's default. The module ssl takes memory that most servers need not spend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A keyword that changes nothing. Another value than None and `values` is refused; without `values`, none is."""
+
+    values: tuple[object, ...]
+    reason: str
+    """Why nothing else can be asked for, and what to do instead."""
+
+    def check(self, value: object) -> None:
+        """Raises ValueError for a value that asks for something."""
+        if self.values and value is not None and value not in self.values:
+            wanted = "left out" if None in self.values else " or ".join(map(repr, self.values))
+            raise ValueError(f"must be {wanted}, not {value!r}. {self.reason}")
+
+
+FOREIGN: Final[Mapping[str, Foreign]] = {
+    "http2": Foreign((False,), "There is no HTTP/2 yet: let a proxy in front of the server speak it."),
+    "ssl_keyfile": Foreign((None,), _NO_TLS),
+    "ssl_certfile": Foreign((None,), _NO_TLS),
+    "ssl_keyfile_password": Foreign((None,), _NO_TLS),
+    "ssl_version": Foreign((_PROTOCOL_TLS_SERVER,), _NO_TLS),
+    "ssl_cert_reqs": Foreign((0,), _NO_TLS),
+    "ssl_ca_certs": Foreign((None,), _NO_TLS),
+    "ssl_ciphers": Foreign((None,), _NO_TLS),
+    "ssl_context_factory": Foreign((None,), _NO_TLS),
+    "callback_notify": Foreign((None,), "Nobody calls it: let a task of your own run beside Server.serve()."),
+    "timeout_notify": Foreign((), "It goes with callback_notify."),
+    "workers": Foreign((1,), "There is one process yet."),
+    "reload": Foreign((False,), "There is no reload yet."),
+    "reload_dirs": Foreign((None, []), "There is no reload yet."),
+    "reload_includes": Foreign((None, []), "There is no reload yet."),
+    "reload_excludes": Foreign((None, []), "There is no reload yet."),
+    "reload_delay": Foreign((0.25,), "There is no reload yet."),
+    "proxy_headers": Foreign((True, False), "They are not read yet."),
+    "forwarded_allow_ips": Foreign((None,), "X-Forwarded-For is not read yet."),
+    "limit_max_requests": Foreign((None,), "There is no such limit yet."),
+    "limit_max_requests_jitter": Foreign((0,), "There is no such limit yet."),
+    "timeout_worker_healthcheck": Foreign((5,), "There is one process yet."),
+}
+"""Those that have no flag on uvicorn's command line, or whose flag is refused there too."""
+
+
+def foreign(ignored: Iterable[Ignored], options: Iterable[Option]) -> dict[str, Foreign]:
+    """All keywords that are taken without being among `options`: those above, and uvicorn's flags among `ignored`."""
+    named = {flag[2:].replace("-", "_"): i for i in ignored if "uvicorn" in i.servers for flag in i.flags}
+    known = {name for option in options for name in (option.name, option.uvicorn)}
+    all_of_them = {name: Foreign(i.values, i.reason) for name, i in named.items()} | dict(FOREIGN)
+    return {name: one for name, one in all_of_them.items() if name not in known}
+
+
+def translated(
+    keywords: Mapping[str, Any], options: Sequence[Option], ignored: Mapping[str, Foreign]
+) -> dict[str, Any]:
+    """`keywords` as options of ours.
+
+    Raises TypeError for one that nobody knows or that is given by two names, ValueError for one of uvicorn's that is
+    here without effect and asks for something.
+    """
+    names = {option.uvicorn: option.name for option in options if option.uvicorn}
+    names |= {option.name: option.name for option in options} | {"app": "app"}
+    chosen: dict[str, Any] = {}
+    for keyword, value in keywords.items():
+        if keyword in names:
+            name = names[keyword]
+            if name in chosen:
+                raise TypeError(f"{name} is given twice, by two names")
+            chosen[name] = value
+        elif keyword in ignored:
+            _check(keyword, value, ignored[keyword])
+        else:
+            raise TypeError(_unknown(keyword, [*names, *ignored]))
+    return chosen
+
+
+def _check(name: str, value: object, foreign: Foreign) -> None:
+    try:
+        foreign.check(value)
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from None
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"Config has no option {name!r}{hint}"

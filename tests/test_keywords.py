@@ -1,0 +1,158 @@
+"""`Config`, `run` and `Server` called as programs call uvicorn's: positions, names, values, and what is refused."""
+
+from __future__ import annotations
+
+import inspect
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+import ferricorn
+from ferricorn import Config, Server
+from ferricorn.config import FOREIGN_KEYWORDS, OPTIONS
+
+ROOT = Path(__file__).parent.parent
+UVICORNS = {
+    (function.__name__, name): parameter
+    for function in (uvicorn.run, uvicorn.Config)
+    for name, parameter in inspect.signature(function).parameters.items()
+    if name != "app"
+}
+OURS = {name for option in OPTIONS for name in (option.name, option.uvicorn)}
+every_keyword = pytest.mark.parametrize(("function", "name"), UVICORNS, ids=lambda part: part)
+
+
+@every_keyword
+def test_every_keyword_of_uvicorn_is_an_option_or_has_its_reason(function: str, name: str) -> None:
+    """With uvicorn's default it means what it means there, as far as docs/uvicorn.md says nothing else."""
+    parameter = UVICORNS[function, name]
+    assert (name in OURS) != (name in FOREIGN_KEYWORDS)
+    Config("main:app", **{name: parameter.default})
+
+
+@pytest.mark.parametrize("name", FOREIGN_KEYWORDS)
+def test_a_keyword_without_effect_is_in_the_reference(name: str) -> None:
+    row = next(line for line in (ROOT / "docs" / "options.md").read_text().splitlines() if f"| `{name}` |" in line)
+    assert FOREIGN_KEYWORDS[name].reason in row
+
+
+def test_every_keyword_without_effect_is_uvicorns() -> None:
+    assert FOREIGN_KEYWORDS.keys() <= {name for _, name in UVICORNS}
+
+
+@pytest.mark.parametrize("name", [name for name, foreign in FOREIGN_KEYWORDS.items() if foreign.values])
+def test_a_keyword_that_asks_for_what_is_not_there_is_refused(name: str) -> None:
+    """In one sentence about it, and one that says why, or what to do."""
+    something: dict[str, Any] = {name: "something"}
+    with pytest.raises(ValueError) as refusal:  # noqa: PT011 (its text is compared)
+        Config("main:app", **something)
+    assert str(refusal.value).startswith(f"{name} must be ")
+    assert str(refusal.value).endswith(f", not 'something'. {FOREIGN_KEYWORDS[name].reason}")
+    nothing: dict[str, Any] = {name: None}
+    assert Config("main:app", **nothing) == Config("main:app")
+
+
+class Protocol:
+    """Somebody's own implementation of HTTP."""
+
+
+TLS = "There is no TLS yet: let a proxy in front of the server have the certificate."
+WORDS = "'auto' or 'h11' or 'httptools' or 'zttp' or '1'"
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    (
+        {"ssl_certfile": "cert.pem", "ssl_keyfile": "key.pem"},
+        f"ssl_certfile must be left out, not 'cert.pem'. {TLS}",
+    ),
+    (
+        {"ssl_cert_reqs": ssl.CERT_REQUIRED},
+        f"ssl_cert_reqs must be 0, not <VerifyMode.CERT_REQUIRED: 2>. {TLS}",
+    ),
+    (
+        {"http2": True},
+        "http2 must be False, not True. There is no HTTP/2 yet: let a proxy in front of the server speak it.",
+    ),
+    ({"http": Protocol}, f"http must be {WORDS}, not {Protocol!r}. {FOREIGN_KEYWORDS['http'].reason}"),
+]
+
+
+@pytest.mark.parametrize(("keywords", "sentence"), REFUSED, ids=lambda part: next(iter(part)) if part else "")
+def test_refusals(keywords: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError) as refusal:  # noqa: PT011 (its text is compared)
+        Config("main:app", **keywords)
+    assert str(refusal.value) == sentence
+
+
+def app(scope: object, receive: object, send: object) -> None:
+    raise AssertionError("never called")
+
+
+MEANT: list[tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]] = [
+    (("main:app", "0.0.0.0", 80), {}, {"host": "0.0.0.0", "port": 80}),
+    (("main:app", "::1", 80, "/run/a", 3), {}, {"host": "::1", "port": 80, "uds": "/run/a", "fd": 3}),
+    ((), {"app": "main:app", "host": "a"}, {"host": "a"}),
+    (("main:app",), {"host": None, "port": None, "uds": None, "fd": None}, {}),
+    (("main:app",), {"h11_max_incomplete_event_size": 4096}, {"limit_request_head": 4096}),
+    (("main:app",), {"h11_max_incomplete_event_size": None}, {}),
+    (("main:app",), {"http": "httptools", "reset_contextvars": True, "timeout_notify": 5}, {}),
+    (("main:app",), {"ssl_certfile": None, "ssl_version": ssl.PROTOCOL_TLS_SERVER}, {}),
+    (("main:app",), {"ws_ping_interval": None, "ws_ping_timeout": None}, {"ws_ping_interval": 0, "ws_ping_timeout": 0}),
+    (("main:app",), {"limit_concurrency": None, "timeout_graceful_shutdown": None}, {}),
+    (("main:app",), {"headers": [["A", "b"], (b"C", b"d")]}, {"headers": [("A", "b"), ("C", "d")]}),
+    (("main:app",), {"headers": None, "root_path": "/api"}, {"root_path": "/api"}),
+    (("main:app",), {"app_dir": Path("src"), "env_file": Path(".env")}, {"app_dir": "src", "env_file": ".env"}),
+    (("main:app",), {"uds": Path("/run/a"), "factory": True}, {"uds": "/run/a", "factory": True}),
+    (
+        ("main:app",),
+        {"log_config": Path("log.ini"), "log_level": "INFO"},
+        {"log_config": "log.ini", "log_level": "info"},
+    ),
+    (
+        ("main:app",),
+        {"loop": "none", "interface": "asgi3", "lifespan": "on"},
+        {"loop": "none", "interface": "asgi3", "lifespan": "on"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("positional", "keywords", "meant"), MEANT)
+def test_what_programs_write_for_uvicorn(
+    positional: tuple[Any, ...], keywords: dict[str, Any], meant: dict[str, Any]
+) -> None:
+    assert Config(*positional, **keywords) == Config("main:app", **meant)
+    uvicorn_knows = {name: value for name, value in keywords.items() if name not in {"app_dir", "log_config"}}
+    uvicorn_knows["env_file"] = None
+    uvicorn.Config(*positional, **uvicorn_knows)
+
+
+def test_a_keyword_by_two_names_is_given_twice() -> None:
+    with pytest.raises(TypeError) as refusal:
+        Config("main:app", limit_request_head=4096, h11_max_incomplete_event_size=4096)  # type: ignore[call-arg]
+    assert str(refusal.value) == "limit_request_head is given twice, by two names"
+
+
+def test_a_misspelled_keyword_of_uvicorn_is_told_too() -> None:
+    with pytest.raises(TypeError, match=r"Config has no option 'ssl_certfiles'; did you mean 'ssl_certfile'\?"):
+        Config("main:app", ssl_certfiles="cert.pem")  # type: ignore[call-arg]
+
+
+def test_a_config_with_one_thing_changed() -> None:
+    """uvicorn's can be changed after it is made; ours by making another one."""
+    import copy
+    import dataclasses
+    import pickle
+
+    config = Config(app, port=1, headers=[("A", "b")], ws_ping_interval=None)  # type: ignore[arg-type]
+    assert dataclasses.replace(config, port=2) == Config(app, port=2, headers=[("A", "b")], ws_ping_interval=0)
+    assert pickle.loads(pickle.dumps(config)) == copy.copy(config) == config
+
+
+def test_run_and_server_take_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[Config] = []
+    monkeypatch.setattr(Server, "run", lambda server: served.append(server.config))
+    ferricorn.run("main:app", http="h11", h11_max_incomplete_event_size=4096)  # type: ignore[call-arg]
+    ferricorn.run(app="main:app", host="127.0.0.1", port=9)
+    Server(config=Config(app=app)).run()
+    assert served == [Config("main:app", limit_request_head=4096), Config("main:app", port=9), Config(app)]
