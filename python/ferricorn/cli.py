@@ -46,7 +46,6 @@ _LAST_SECONDS: Final = 2.0
 _EXIT_INTERRUPTED: Final = 130
 """What a shell reports for a program that SIGINT has ended."""
 _TWO_WAY_FLAGS: Final = {o.flags.split("/")[0]: o.flags.split("/") for o in OPTIONS if "/" in o.flags}
-_APP_VARIABLE: Final = f"{ENVIRONMENT_PREFIX}APP"
 _COMMAND_LINE: Final = "command line"
 _DISCOVERED: Final = "found"
 
@@ -324,6 +323,8 @@ def _check(config: Config) -> None:
             logconfig.load(config.log_config)
     except StartupError as error:
         raise click.UsageError(str(error)) from None
+    for sentence in environment.unknown():
+        click.echo(f"Warning: {sentence}", err=True)
     click.echo("The configuration is valid.", err=True)
 
 
@@ -338,7 +339,7 @@ def _run(server: CommandServer) -> None:
 def _given() -> dict[str, Setting]:
     """What was given on the command line or in the environment, with its origin."""
     ctx = click.get_current_context()
-    variables = {"app": _APP_VARIABLE, **{option.name: environment.variable(option) for option in OPTIONS}}
+    variables = {"app": environment.APP, **{option.name: environment.variable(option) for option in OPTIONS}}
     given = {}
     for name, variable in variables.items():
         source = ctx.get_parameter_source(name)
@@ -361,14 +362,14 @@ main: Final = GroupedCommand(
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     params=[
-        click.Argument(["app"], envvar=_APP_VARIABLE, required=False),
+        click.Argument(["app"], envvar=environment.APP, required=False),
         *map(_server_option, OPTIONS),
         *map(IgnoredOption, IGNORED),
         click.Option(
             ["--config"],
             type=click.Path(),
             metavar="FILE",
-            envvar=f"{ENVIRONMENT_PREFIX}CONFIG",
+            envvar=environment.CONFIG,
             help="Read options from a TOML file, in place of ./ferricorn.toml or of [tool.ferricorn] in "
             "./pyproject.toml.",
         ),

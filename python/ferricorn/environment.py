@@ -2,20 +2,59 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import re
 from typing import Any, Final
 
+from ferricorn.config import OPTIONS
 from ferricorn.errors import StartupError
-from ferricorn.options import Kind, Option, Repeated
+from ferricorn.options import ENVIRONMENT_PREFIX, Kind, Option, Repeated
+
+APP: Final = f"{ENVIRONMENT_PREFIX}APP"
+"""Names the application, where the command line does not."""
+CONFIG: Final = f"{ENVIRONMENT_PREFIX}CONFIG"
+"""Names the settings file."""
 
 _NEEDS_DOTENV: Final = 'it needs the package python-dotenv, which is not installed (pip install "ferricorn[standard]")'
+_SERVICE_LINK: Final = re.compile(
+    rf"{ENVIRONMENT_PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+_SERVICE_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://\S+")
 
 
 def variable(option: Option) -> str:
     """The variable that sets `option`: ours, else uvicorn's, else a fallback. "" where all are absent or empty."""
-    return next((name for name in option.variables if os.environ.get(name)), "")
+    return next((name for name in option.variables if os.environ.get(name) and not _is_service_link(name)), "")
+
+
+def unknown() -> list[str]:
+    """A sentence for each variable that begins as ours do and sets nothing: a misspelled one, most likely."""
+    known = [APP, CONFIG, *(option.environment for option in OPTIONS)]
+    names = [name for name, text in os.environ.items() if name.startswith(ENVIRONMENT_PREFIX) and text]
+    return [
+        f"The environment variable {name} is for no option{_nearest(name, known)}"
+        for name in sorted(set(names) - set(known))
+        if not _is_service_link(name)
+    ]
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    # Without the beginning that they share, which would make any two look alike.
+    words = {each.removeprefix(ENVIRONMENT_PREFIX): each for each in known}
+    near = difflib.get_close_matches(name.removeprefix(ENVIRONMENT_PREFIX), words, n=1)
+    return f"; did you mean {words[near[0]]}?" if near else "."
+
+
+def _is_service_link(name: str) -> bool:
+    """Whether Kubernetes has set it, in a namespace with a Service "ferricorn" or "ferricorn-api".
+
+    Each of its pods then has FERRICORN_PORT=tcp://10.0.0.1:80, FERRICORN_SERVICE_HOST and more.
+    """
+    if name.endswith("_PORT") and _SERVICE_ADDRESS.fullmatch(os.environ[name]):
+        return True
+    return _SERVICE_LINK.fullmatch(name) is not None
 
 
 def parts(option: Option, name: str) -> list[str]:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from ferricorn import pidfile, privileges, systemd
+from ferricorn import environment, pidfile, privileges, systemd
 from ferricorn._ferricorn import Listener
 from ferricorn.config import Config
 from ferricorn.errors import StartupError
@@ -31,6 +31,8 @@ def prepared(config: Config) -> Iterator[Sequence[Listener]]:
 
     In the end the sockets are closed and the pid file is removed. Raises StartupError.
     """
+    for sentence in environment.unknown():
+        log.warning("%s", sentence)
     identity = privileges.resolve(config.user, config.group)
     if config.umask is not None:
         os.umask(config.umask)
