@@ -59,6 +59,8 @@ class Server:
         self.config = config
         self.timeout_graceful_shutdown = config.timeout_graceful_shutdown
         """Seconds that running requests get at the stop; may be changed until then."""
+        self.drains_patiently = False
+        """Whether the stop leaves connections that idle open for a while, since other processes go on serving."""
         self._listeners = listeners
         self._sockets: Sequence[socket.socket] | None = None
         self._repeat = Repeat.HANDLED
@@ -280,7 +282,9 @@ class Server:
     async def _close(self, serving: Serving, patient: bool) -> bool:
         """Whether all requests finished by themselves."""
         try:
-            finished = patient and await serving.drain(self.timeout_graceful_shutdown, self._force)
+            finished = patient and await serving.drain(
+                self.timeout_graceful_shutdown, self._force, patient=self.drains_patiently
+            )
             if not finished:
                 await serving.cut(self._reason_to_cut(patient))
             return finished
