@@ -82,6 +82,17 @@ def test_a_flag_may_be_given_a_value(config_of: Callable[..., Config], arguments
     assert config_of(*arguments) == Config("main:app", ws_per_message_deflate=meant, access_log=True)
 
 
+@pytest.mark.parametrize(
+    "option",
+    [o for o in OPTIONS if isinstance(o.kind, Flag) and o.default is False],
+    ids=lambda option: option.name,
+)
+def test_what_is_switched_on_can_be_switched_off_again(option: Option, config_of: Callable[..., Config]) -> None:
+    on, off = f"--{option.flag}", f"--no-{option.flag}"
+    assert config_of(on, "main:app", off) == Config("main:app")
+    assert getattr(config_of(off, "main:app", on), option.name) is True
+
+
 @every_option
 def test_every_option_arrives_from_the_environment(
     option: Option, config_of: Callable[..., Config], tmp_path: Path
@@ -156,7 +167,7 @@ def test_the_shell_completes_files_and_no_spellings_of_others() -> None:
         assert [item.type for item in completion.get_completions([flag], "a")] == ["file"], flag
     offered = {item.value for item in completion.get_completions([], "--")}
     assert "--timeout-graceful-shutdown" in offered
-    assert not offered & {"--graceful-timeout", "--http"}
+    assert not offered & {"--graceful-timeout", "--http", "--no-factory"}
 
 
 def test_the_version(run: Callable[..., Result]) -> None:

@@ -179,6 +179,7 @@ READ: list[tuple[str, str, object]] = [
     ("use_colors", "yes", True),
     ("log_level", "Warning", "warning"),
     ("log_level", " 15 ", 15),
+    ("log_level", "WARN", "warning"),
     ("bind", "a:1, [::]:2,", ("a:1", "[::]:2")),
     ("headers", "A: b: c\n\nD:e\n", (("A", "b: c"), ("D", "e"))),
 ]

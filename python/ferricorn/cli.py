@@ -40,7 +40,10 @@ _COLUMN: Final = 30
 """The width of the left column of the help, in all groups."""
 _FEW: Final = 20
 """So many characters of choices stand beside their option; more of them stand in its text."""
-_ALIASES: Final = frozenset(flag for option in OPTIONS for flag in option.aliases)
+_UNOFFERED: Final = frozenset(
+    flag for o in OPTIONS for flag in (*o.aliases, f"--no-{o.flag}") if flag not in o.flags.split("/")
+)
+"""Flags that are taken and not offered: other servers' spellings, and those that switch off what is off."""
 _LAST_SECONDS: Final = 2.0
 """How long threads that requests left behind may keep the process after everything else has ended."""
 _EXIT_INTERRUPTED: Final = 130
@@ -56,8 +59,10 @@ class ServerOption(click.Option):
     def __init__(self, option: Option) -> None:
         self.option = option
         is_flag = isinstance(option.kind, Flag)
+        # Whatever can be switched on can be switched off again, further to the right.
+        flags = f"{option.flags}/--no-{option.flag}" if is_flag and "/" not in option.flags else option.flags
         super().__init__(
-            [option.flags, *option.aliases, option.name],
+            [flags, *option.aliases, option.name],
             type=click.BOOL if is_flag else click.STRING,
             callback=None if is_flag else self._parse,
             multiple=isinstance(option.kind, Repeated),
@@ -194,7 +199,7 @@ class GroupedCommand(click.Command):
                 formatter.write_dl(records, col_max=_COLUMN)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        return [item for item in super().shell_complete(ctx, incomplete) if item.value not in _ALIASES]
+        return [item for item in super().shell_complete(ctx, incomplete) if item.value not in _UNOFFERED]
 
 
 def _without_flag_values(args: Sequence[str]) -> list[str]:

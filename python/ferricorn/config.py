@@ -330,11 +330,11 @@ class Config:
         30.0,
         TIMEOUTS,
         "How long running requests may take to finish when the server stops; then they are cancelled.",
-        aliases={"--graceful-timeout": "gunicorn, hypercorn"},
+        aliases={"--graceful-timeout": "gunicorn, hypercorn", "--workers-kill-timeout": "granian"},
     )
 
     log_level: str | int | None = option(
-        Level("LEVEL", tuple(LOG_LEVELS)),
+        Level("LEVEL", tuple(LOG_LEVELS), synonyms=(("warn", "warning"),)),
         None,
         LOGGING,
         "Least severe messages to log; info by default, or what the log configuration says.",
@@ -400,6 +400,32 @@ IGNORED: Final = (
         "uvicorn, granian",
         "There is one implementation of HTTP, and it speaks HTTP/1.",
     ),
+    Ignored(("--http-parser",), ("auto", "fast", "python"), "gunicorn", "There is one implementation of HTTP."),
+    Ignored(("--http-protocols",), ("h1",), "gunicorn", "There is HTTP/1 alone yet."),
+    Ignored(("--http2-cleartext",), ("off",), "gunicorn", "There is HTTP/1 alone yet."),
+    Ignored(("--protocol",), ("http",), "gunicorn", "Behind a proxy that speaks uwsgi, use its HTTP."),
+    Ignored(("--http1-keep-alive",), (), "granian", "Connections are kept: --timeout-keep-alive."),
+    Ignored(
+        ("--http1-pipeline-flush", "--no-http1-pipeline-flush"),
+        (),
+        "granian",
+        "Responses that are ready at the same time are written together.",
+    ),
+    Ignored(("--task-impl",), ("asyncio",), "granian", "Requests run in tasks of asyncio."),
+    Ignored(("--runtime-mode",), ("auto", "st"), "granian", "The server runs on the thread of the event loop."),
+    Ignored(
+        ("--runtime-threads", "--blocking-threads"),
+        ("1",),
+        "granian",
+        "The server runs on the thread of the event loop.",
+    ),
+    Ignored(("--worker-tmp-dir",), ("/dev/shm",), "gunicorn", "Heartbeats are in shared memory, not in files."),
+    Ignored(
+        ("--enable-stdio-inheritance", "-R"), (), "gunicorn", "Standard output and standard error are what they are."
+    ),
+    Ignored(("--no-control-socket",), (), "gunicorn", "There is no such socket; signals do what it does."),
+    Ignored(("--log",), (), "granian", "There is a log unless --log-config says otherwise."),
+    Ignored(("--no-metrics",), (), "granian", "There are none unless they are asked for."),
     Ignored(
         ("--access-logfile",),
         ("-",),
