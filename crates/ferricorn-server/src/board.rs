@@ -1,49 +1,15 @@
 //! What workers count, in memory that other processes and threads can look at: a row of cells for each worker.
 //!
 //! Each cell has one writer, so counting is a load, an addition and a store, without an instruction that locks the bus;
-//! who reads sees every value that was ever written whole. What a cell means to those who read metrics is told in
-//! `metrics.rs`, where the memory comes from in `ferricorn-python/src/ffi.rs`: this file knows neither.
+//! who reads sees every value that was ever written whole. What a cell counts is told in `cells.rs`, how it is shown in
+//! `metrics.rs`, where the memory comes from in `ferricorn-python/src/ffi.rs`: this file knows none of it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-/// One cell of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cell(pub(crate) usize);
-
-impl Cell {
-    /// Which layout the memory has: in the board's first row alone.
-    const LAYOUT: Self = Self(0);
-    /// Goes up while the worker's process runs, whatever its event loop does.
-    pub const NATIVE_BEAT: Self = Self(1);
-    /// Goes up with every turn of the worker's event loop that has work, and with every tick.
-    pub const LOOP_BEAT: Self = Self(2);
-    /// 1 in the row of a worker that runs.
-    pub const WORKERS: Self = Self(3);
-}
-
-/// Cells that stand side by side.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Group {
-    pub(crate) first: usize,
-    pub(crate) len: usize,
-}
-
-impl Group {
-    /// The cell number `index` of the group: where there is none, its last.
-    pub(crate) const fn at(self, index: usize) -> Cell {
-        Cell(self.first + if index < self.len { index } else { self.len - 1 })
-    }
-}
-
-/// Restarts of workers by [`Restart`]: counted by the supervisor, in the board's first row.
-pub(crate) const RESTARTS: Group = Group { first: 8, len: Restart::ALL.len() };
-
-/// How many cells a row has: whole cache lines, also where those come in pairs, so that no two workers share one.
-pub(crate) const CELLS: usize = 16;
-
-/// What is no count: it ends with its worker.
-const PASSING: [Cell; 4] = [Cell::LAYOUT, Cell::NATIVE_BEAT, Cell::LOOP_BEAT, Cell::WORKERS];
+use crate::cells::{CELLS, Cell, RESTARTS};
+use crate::clock;
 
 /// Why a worker was replaced, or one more was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,7 +144,7 @@ impl Board {
         let _moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
         let ended = self.ended();
         for cell in (0..CELLS).map(Cell) {
-            if !PASSING.contains(&cell) {
+            if cell.0 >= Cell::FIRST_COUNT.0 {
                 ended.add(cell, row.get(cell));
             }
             row.set(cell, 0);
@@ -196,6 +162,13 @@ impl Board {
         let sum =
             |cell: usize| self.rows.iter().map(|row| row[cell].load(Ordering::Relaxed)).fold(0, u64::wrapping_add);
         std::array::from_fn(sum)
+    }
+
+    /// By how much the next tick of a worker is late, where it is the latest.
+    pub(crate) fn blocked(&self) -> Duration {
+        let due =
+            self.rows.iter().map(|row| row[Cell::NEXT_TICK.0].load(Ordering::Relaxed)).filter(|due| *due != 0).min();
+        Duration::from_nanos(due.map_or(0, |due| clock::monotonic().saturating_sub(due)))
     }
 }
 
@@ -245,6 +218,19 @@ mod tests {
         assert_eq!((board.sums()[Cell::WORKERS.0], board.row(0).unwrap().get(Cell::LOOP_BEAT)), (1, 0));
         board.retire(0);
         assert_eq!(board.sums()[counted.0], 10);
+    }
+
+    #[test]
+    fn the_latest_tick_is_the_one_that_is_told() {
+        let board = board(3);
+        assert_eq!(board.blocked(), Duration::ZERO);
+        let now = clock::monotonic();
+        board.row(0).unwrap().set(Cell::NEXT_TICK, now + 60_000_000_000);
+        assert_eq!(board.blocked(), Duration::ZERO);
+        board.row(2).unwrap().set(Cell::NEXT_TICK, now - 1_000_000);
+        assert!(board.blocked() >= Duration::from_millis(1));
+        board.retire(2);
+        assert_eq!(board.blocked(), Duration::ZERO);
     }
 
     #[test]

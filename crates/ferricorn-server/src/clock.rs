@@ -40,6 +40,12 @@ impl Clock {
     }
 }
 
+/// The system's clock that only goes forward, in nanoseconds: the same for all processes.
+pub(crate) fn monotonic() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,9 @@ use ferricorn_proto::websocket::ProtocolError;
 use ferricorn_proto::{Now, Piece, RequestError, Transmit};
 
 use crate::access_log;
+use crate::board::Row;
+use crate::cells::Cell;
+use crate::counting::Begun;
 use crate::socket::Socket;
 
 /// How many reads one connection gets before the others have their turn.
@@ -51,6 +54,11 @@ pub(crate) struct Connection<A: Application> {
     pub(crate) memory: A::ConnectionMemory,
     pub(crate) ends: Rc<Ends>,
     pub(crate) log: Option<access_log::Pending>,
+    /// The request whose response is to be counted.
+    pub(crate) begun: Option<Begun>,
+    /// Whether it is counted as an open WebSocket.
+    pub(crate) is_websocket: bool,
+    row: Row,
 }
 
 /// The addresses of both ends.
@@ -165,7 +173,7 @@ pub(crate) enum Part<T> {
 }
 
 impl<A: Application> Connection<A> {
-    pub(crate) fn new(socket: Socket, http: http1::Connection<A::Body>, ends: Ends) -> Self {
+    pub(crate) fn new(socket: Socket, http: http1::Connection<A::Body>, ends: Ends, row: Row) -> Self {
         Self {
             socket,
             http,
@@ -187,6 +195,9 @@ impl<A: Application> Connection<A> {
             memory: A::ConnectionMemory::default(),
             ends: Rc::new(ends),
             log: None,
+            begun: None,
+            is_websocket: false,
+            row,
         }
     }
 
@@ -335,6 +346,7 @@ impl<A: Application> Connection<A> {
                 None
             }
             Ok(read) => {
+                self.row.add(Cell::BYTES_RECEIVED, read as u64);
                 self.readable = read == buffer.len() || self.read_closed;
                 Some(read)
             }
@@ -364,6 +376,7 @@ impl<A: Application> Connection<A> {
                 // A file that has become shorter: what was promised cannot be sent any more.
                 Ok(0) => self.abort(),
                 Ok(written) => {
+                    self.row.add(Cell::BYTES_SENT, written as u64);
                     transmit.consume(written);
                     progress = true;
                     self.writable = written >= offered;

@@ -6,6 +6,7 @@ use asgi::{Application, ExchangeId, Message, Outcome, ReceiveEvent, ResponseStar
 use ferricorn_proto::http1::{self, Finished};
 use ferricorn_proto::{Content, Now};
 
+use crate::cells::Cell;
 use crate::connection::Part;
 use crate::file;
 use crate::host::Problem;
@@ -79,6 +80,7 @@ impl<A: Application> State<A> {
                     }
                     Part::Refused(error) => {
                         self.problems.push(Problem::Request { client: connection.ends.client.clone(), error });
+                        self.count_refused(key, error.status());
                         self.enqueue(key);
                         return Poll::Ready(ReceiveEvent::Disconnect);
                     }
@@ -183,7 +185,7 @@ impl<A: Application> State<A> {
         if let SendEvent::ResponseStart(start) = event {
             return self.start(exchange, &start);
         }
-        let last = is_last(&event);
+        let (last, is_message) = (is_last(&event), matches!(event, SendEvent::WebSocketSend(_)));
         let key = key_of(exchange);
         let Some(connection) = self.connections.get_mut(key) else { return Err(SendError::Disconnected) };
         if connection.sequence != exchange.sequence {
@@ -191,6 +193,9 @@ impl<A: Application> State<A> {
         }
         let now = self.clock.now();
         apply(&mut connection.http, event, &now)?;
+        if is_message {
+            self.row.add(Cell::MESSAGES_SENT, 1);
+        }
         connection.send_blocked = false;
         let http = &mut connection.http;
         if !http.exchange_is_open() && http.websocket().is_some() {
@@ -214,9 +219,10 @@ impl<A: Application> State<A> {
         let blocked = connection.http.transmit().len() > HIGH_WATER;
         connection.send_blocked = blocked;
         let over = connection.is_over(&now);
-        let accepted = connection.log.is_some() && connection.http.response_status() == Some(101);
-        if accepted {
+        let is_noted = connection.log.is_some() || connection.begun.is_some();
+        if is_noted && connection.http.response_status() == Some(101) {
             self.log_access(key);
+            self.count_response(key);
         }
         self.enqueue(key);
         match (over, blocked) {
@@ -241,6 +247,7 @@ impl<A: Application> State<A> {
     pub(crate) fn complete(&mut self, key: Key) {
         self.wake_receive(key);
         self.log_access(key);
+        self.count_response(key);
         self.enqueue(key);
     }
 
@@ -255,6 +262,7 @@ impl<A: Application> State<A> {
 
     pub(crate) fn finish(&mut self, exchange: ExchangeId, outcome: Outcome) -> Finished {
         self.running -= 1;
+        self.row.set(Cell::IN_FLIGHT, self.running as u64);
         self.orphans.remove(&exchange);
         let key = key_of(exchange);
         let now = self.clock.now();

@@ -32,6 +32,8 @@ pub struct Config {
     pub access_log: bool,
     /// Where the worker counts; by default where nobody else looks.
     pub row: Row,
+    /// Whether somebody reads that: requests are then counted and their times taken.
+    pub metrics: bool,
 }
 
 /// What the worker tells the process around it. Called with nothing borrowed, but for [`Host::put_off`] and

@@ -19,8 +19,10 @@
 
 mod access_log;
 mod board;
+mod cells;
 mod clock;
 mod connection;
+mod counting;
 mod exchanges;
 mod file;
 mod host;
@@ -36,7 +38,8 @@ mod tasks;
 mod worker;
 
 pub use access_log::Access;
-pub use board::{Board, Cell, Restart, Row};
+pub use board::{Board, Restart, Row};
+pub use cells::Cell;
 pub use exchanges::{Sent, Take};
 pub use ferricorn_proto::Limits;
 pub use ferricorn_proto::http1::{Drain, Finished};

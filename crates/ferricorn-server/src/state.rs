@@ -13,8 +13,11 @@ use mio::Events;
 use rustc_hash::FxHashMap;
 
 use crate::access_log::{Access, Pending};
+use crate::board::Row;
+use crate::cells::{Cell, refusal_cell};
 use crate::clock::Clock;
 use crate::connection::{Connection, Ends, Request, RequestLine, Taken};
+use crate::counting::Begun;
 use crate::host::{Config, Problem};
 use crate::listener::Listener;
 use crate::poller::{Poller, Readiness};
@@ -61,6 +64,10 @@ pub(crate) struct State<A: Application> {
     pub(crate) wakes: Vec<(ExchangeId, Wake)>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) accesses: Vec<Access>,
+    /// Where all that happens is counted.
+    pub(crate) row: Row,
+    /// Connections that are counted as open WebSockets.
+    pub(crate) websockets: u64,
 }
 
 /// How far a drain has come.
@@ -95,7 +102,7 @@ pub(crate) struct Call<A: Application> {
 }
 
 impl<A: Application> State<A> {
-    pub(crate) fn new(listeners: Vec<Listener>) -> io::Result<Self> {
+    pub(crate) fn new(listeners: Vec<Listener>, row: Row) -> io::Result<Self> {
         let clock = Clock::new();
         Ok(Self {
             poller: Poller::new()?,
@@ -119,6 +126,8 @@ impl<A: Application> State<A> {
             wakes: Vec::new(),
             problems: Vec::new(),
             accesses: Vec::new(),
+            row,
+            websockets: 0,
         })
     }
 
@@ -174,6 +183,7 @@ impl<A: Application> State<A> {
                     // The client went before it was accepted.
                     io::ErrorKind::ConnectionAborted | io::ErrorKind::InvalidInput | io::ErrorKind::Interrupted => {}
                     _ => {
+                        self.row.add(Cell::ACCEPT_ERRORS, 1);
                         self.problems.push(Problem::Accept(error));
                         self.accept_failed = true;
                         return;
@@ -188,7 +198,9 @@ impl<A: Application> State<A> {
         match self.poller.add(&mut socket, key.slot as usize) {
             Ok(()) => {
                 let http = http1::Connection::new(Rc::clone(&config.limits), self.clock.instant());
-                self.connections.insert(Connection::new(socket, http, ends));
+                self.connections.insert(Connection::new(socket, http, ends, self.row.clone()));
+                self.row.add(Cell::CONNECTIONS_ACCEPTED, 1);
+                self.count_connections();
             }
             Err(error) => self.problems.push(Problem::Accept(error)),
         }
@@ -252,18 +264,21 @@ impl<A: Application> State<A> {
                 connection.sequence = connection.sequence.wrapping_add(1);
                 connection.body_given = request.websocket;
                 connection.quiet = false;
+                connection.begun = Begun::new(&self.line, &self.clock, config);
                 if config.access_log {
                     let (method, target) = (self.line.method().to_owned(), self.line.target());
                     connection.log = Some(Pending { method, target, http_version: request.version });
                 }
                 if config.concurrency != 0 && self.running >= config.concurrency {
                     connection.http.refuse(503, &now);
+                    self.row.add(refusal_cell(503), 1);
                     self.complete(key);
                     return None;
                 }
                 connection.running = true;
                 self.running += 1;
                 self.calls += 1;
+                self.row.set(Cell::IN_FLIGHT, self.running as u64);
                 let subprotocols = connection.http.websocket().map(|socket| socket.subprotocols().to_vec());
                 Some(Call {
                     exchange: exchange_id(key, connection.sequence),
@@ -277,6 +292,7 @@ impl<A: Application> State<A> {
             }
             Taken::Refused(error) => {
                 self.problems.push(Problem::Request { client: connection.ends.client.clone(), error });
+                self.count_refused(key, error.status());
                 self.enqueue(key);
                 None
             }
@@ -320,6 +336,7 @@ impl<A: Application> State<A> {
     pub(crate) fn violated(&mut self, key: Key, error: ProtocolError) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         self.problems.push(Problem::WebSocket { client: connection.ends.client.clone(), error });
+        self.row.add(Cell::VIOLATIONS, 1);
         self.enqueue(key);
     }
 
@@ -329,6 +346,7 @@ impl<A: Application> State<A> {
         for key in self.connections.keys() {
             let now = self.clock.now();
             let Some(connection) = self.connections.get_mut(key) else { continue };
+            let round_trip = connection.http.take_round_trip();
             let due = connection.http.next_timeout().is_some_and(|deadline| deadline <= now.instant);
             let is_websocket = connection.http.websocket().is_some();
             let is_late = draining.is_some_and(|draining| draining.is_late(is_websocket, now.instant));
@@ -338,8 +356,9 @@ impl<A: Application> State<A> {
                     self.problems.push(Problem::Timeout { client: connection.ends.client.clone(), kind });
                 }
                 // A ping that was due is no news for whoever waits.
-                if passed.is_some() {
+                if let Some(kind) = passed {
                     self.wakes.extend(wakes(key, connection));
+                    self.count_timeout(key, kind);
                 }
                 self.enqueue(key);
             } else if is_late && !connection.http.exchange_is_open() && connection.http.transmit().is_empty() {
@@ -347,6 +366,7 @@ impl<A: Application> State<A> {
             } else if std::mem::replace(&mut connection.quiet, true) && connection.http.is_idle() {
                 connection.release_memory();
             }
+            self.count_pong(round_trip);
         }
     }
 
@@ -385,6 +405,7 @@ impl<A: Application> State<A> {
     pub(crate) fn remove(&mut self, key: Key) {
         let Some(mut connection) = self.connections.remove(key) else { return };
         self.poller.remove(connection.socket());
+        self.count_removed(&mut connection);
         if connection.running
             && let Some(socket) = connection.http.take_websocket()
         {

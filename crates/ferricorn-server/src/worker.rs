@@ -13,7 +13,7 @@ use asgi::{
 };
 use ferricorn_proto::http1::{Drain, Finished};
 
-use crate::board::Cell;
+use crate::cells::Cell;
 use crate::exchanges::{Sent, Take};
 use crate::host::{Config, Host, Problem};
 use crate::listener::Listener;
@@ -51,7 +51,7 @@ impl<A: Application, H: Host> Worker<A, H> {
     /// # Errors
     /// Where the poller cannot be made or a listener not be watched.
     pub fn new(application: A, host: H, config: Config, listeners: Vec<Listener>) -> io::Result<Self> {
-        let mut state = State::new(listeners)?;
+        let mut state = State::new(listeners, config.row.clone())?;
         for (index, listener) in state.listeners.iter_mut().enumerate() {
             state.poller.add(listener, FIRST_LISTENER + index)?;
         }
@@ -145,6 +145,7 @@ impl<A: Application, H: Host> Worker<A, H> {
         self.turn(|| {
             let state = &mut *self.state.borrow_mut();
             state.clock.update();
+            state.count_tick();
             state.check_deadlines();
             if std::mem::take(&mut state.accept_failed) {
                 for index in 0..state.listeners.len() {
@@ -192,6 +193,7 @@ impl<A: Application, H: Host> Worker<A, H> {
             for key in state.connections.keys() {
                 state.remove(key);
             }
+            state.count_end();
         });
     }
 
@@ -234,6 +236,9 @@ impl<A: Application, H: Host> Worker<A, H> {
 
     fn call(&self, key: Key, mut call: Call<A>) {
         self.flush_late();
+        if self.config.metrics {
+            self.state.borrow().count_call();
+        }
         let path = full_path(&self.config.root_path, call.line.path());
         let kind = if call.request.websocket {
             ScopeKind::WebSocket { subprotocols: &call.subprotocols }
@@ -368,6 +373,9 @@ impl<A: Application, H: Host> Worker<A, H> {
         let (event, queued) = {
             let state = &mut *self.state.borrow_mut();
             let event = state.receive(exchange, take);
+            if let Poll::Ready(ReceiveEvent::WebSocketReceive(_)) = event {
+                state.row.add(Cell::MESSAGES_RECEIVED, 1);
+            }
             (event, state.has_unscheduled())
         };
         if queued {

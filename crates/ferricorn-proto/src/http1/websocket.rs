@@ -1,6 +1,8 @@
 //! A WebSocket over HTTP/1.1: its handshake (RFC 6455 section 4.2), and the session that has the connection from then on.
 //! This file reads no frame and writes none.
 
+use std::time::Duration;
+
 use asgi::{Headers, Message, Outcome, ResponseStart, SendError};
 
 use super::output::{Response, server_fields};
@@ -29,6 +31,11 @@ impl<B: AsRef<[u8]>> Connection<B> {
     pub fn take_websocket(&mut self) -> Option<Box<WebSocket>> {
         self.lose_websocket();
         self.websocket.take()
+    }
+
+    /// How long the client of a WebSocket took to answer the last ping: told once.
+    pub fn take_round_trip(&mut self) -> Option<Duration> {
+        self.session_mut()?.take_round_trip()
     }
 
     /// The application called `receive`: the next message is wanted, until it is given out or this is taken back.

@@ -72,8 +72,8 @@ impl Keepalive {
         self.waiting_since = Some(now);
     }
 
-    pub(super) const fn round_trip(&self) -> Option<Duration> {
-        self.round_trip
+    pub(super) const fn take_round_trip(&mut self) -> Option<Duration> {
+        self.round_trip.take()
     }
 
     fn deadline(&self, limits: &Limits) -> Option<Instant> {

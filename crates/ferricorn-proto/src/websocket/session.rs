@@ -306,9 +306,9 @@ impl Session {
         self.fate == Fate::Over
     }
 
-    /// How long the last pong took.
-    pub fn round_trip(&self) -> Option<Duration> {
-        self.keepalive.round_trip()
+    /// How long the last pong took: told once.
+    pub fn take_round_trip(&mut self) -> Option<Duration> {
+        self.keepalive.take_round_trip()
     }
 
     /// Gives back the memory that an idle session can do without.

@@ -33,11 +33,11 @@ fn ws_09_a_ping_at_every_interval_and_its_time() {
         // The interval counts from the ping; its pong may take part of it.
         driver.instant += SECOND * round;
         driver.feed_frames(&[ClientFrame::pong(payload)]);
-        assert_eq!(driver.session.round_trip(), Some(SECOND * round));
+        assert_eq!(driver.session.take_round_trip(), Some(SECOND * round));
         driver.pass(20 * SECOND - SECOND * round);
         let payload = ping(&driver.written());
         driver.feed_frames(&[ClientFrame::pong(payload)]);
-        assert_eq!(driver.session.round_trip(), Some(Duration::ZERO));
+        assert_eq!(driver.session.take_round_trip(), Some(Duration::ZERO));
     }
     assert!(driver.seen.is_empty());
 }
@@ -58,7 +58,7 @@ fn a_pong_that_does_not_come_is_1011() {
     let [close] = &driver.written()[..] else { panic!() };
     assert_eq!(close.payload, [&1011_u16.to_be_bytes()[..], b"keepalive ping timeout"].concat());
     assert_eq!(driver.seen, [Seen::Closed(1011, "keepalive ping timeout".to_owned())]);
-    assert_eq!(driver.session.round_trip(), None);
+    assert_eq!(driver.session.take_round_trip(), None);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn no_ping_while_one_is_unanswered() {
         assert!(driver.written().is_empty());
     }
     driver.feed_frames(&[ClientFrame::pong(&payload), ClientFrame::pong(&payload)]);
-    assert_eq!(driver.session.round_trip(), Some(9 * SECOND));
+    assert_eq!(driver.session.take_round_trip(), Some(9 * SECOND));
     // One was due long ago.
     driver.pass(Duration::ZERO);
     assert_ne!(ping(&driver.written()), payload);
@@ -85,9 +85,9 @@ fn without_a_timeout_pongs_may_be_late_or_missing() {
         assert_eq!(ping(&driver.written()), round.to_be_bytes());
     }
     driver.feed_frames(&[ClientFrame::pong([0, 0, 0, 1])]);
-    assert_eq!(driver.session.round_trip(), None);
+    assert_eq!(driver.session.take_round_trip(), None);
     driver.feed_frames(&[ClientFrame::pong([0, 0, 0, 3])]);
-    assert_eq!(driver.session.round_trip(), Some(Duration::ZERO));
+    assert_eq!(driver.session.take_round_trip(), Some(Duration::ZERO));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_pong_is_not_missed_while_nothing_can_be_read() {
     }
     driver.receiving = true;
     driver.settle();
-    assert_eq!(driver.session.round_trip(), Some(60 * SECOND));
+    assert_eq!(driver.session.take_round_trip(), Some(60 * SECOND));
     assert_eq!(driver.seen, [Seen::Text("a".to_owned()), Seen::Text("b".to_owned())]);
 }
 
