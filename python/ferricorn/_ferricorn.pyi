@@ -7,7 +7,16 @@ from asyncio import AbstractEventLoop
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Protocol, Self, TypeAlias, final
 
-__all__ = ["OPTION_NAMES", "TICK_SECONDS", "Board", "ClientDisconnected", "Listener", "Worker", "__version__"]
+__all__ = [
+    "OPTION_NAMES",
+    "TICK_SECONDS",
+    "Board",
+    "ClientDisconnected",
+    "Listener",
+    "MetricsServer",
+    "Worker",
+    "__version__",
+]
 
 __version__: str
 
@@ -105,6 +114,19 @@ class Listener:
     def fileno(self) -> int: ...
     def close(self) -> None:
         """Closes the socket, and removes the file of a unix socket that `bind` made. Idempotent."""
+
+@final
+class MetricsServer:
+    """A native thread that answers `GET /metrics` with what the board says, and everything else with 404.
+
+    It needs no interpreter lock, so it answers whatever applications do.
+    """
+
+    def __new__(cls, listener: Listener, board: Board) -> Self:
+        """Has a handle of its own of `listener`, and answers when this returns. Raises OSError, or ValueError."""
+
+    def close(self) -> None:
+        """Stops it, and waits for what is on its way, for a second or two at the most. Idempotent."""
 
 @final
 class Worker:

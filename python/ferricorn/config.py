@@ -112,6 +112,15 @@ class Config:
     backlog: int = option(
         Number("NUMBER", 1, _MOST), 2048, LISTENING, "Connections that the kernel may hold before they are accepted."
     )
+    metrics_bind: str | None = option(
+        Address(),
+        None,
+        LISTENING,
+        "Answer GET /metrics in the text format of Prometheus on HOST:PORT or unix:PATH, by default nowhere; "
+        "not an address of the application.",
+        native=True,
+        uvicorn="",
+    )
 
     env_file: str | None = option(
         Text("PATH"),
@@ -357,6 +366,8 @@ class Config:
         for declaration in OPTIONS:
             value = _normal(declaration, getattr(self, declaration.name))
             object.__setattr__(self, declaration.name, value)
+        if self.metrics_bind in self.addresses and not str(self.metrics_bind).endswith(":0"):
+            raise ValueError(f"metrics_bind must not be an address of the application, and {self.metrics_bind} is one")
 
     @property
     def addresses(self) -> tuple[str, ...]:

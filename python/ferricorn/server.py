@@ -20,8 +20,8 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Final
 
-from ferricorn import application, logging, process
-from ferricorn._ferricorn import Listener
+from ferricorn import application, logging, metrics, process
+from ferricorn._ferricorn import Board, Listener
 from ferricorn.config import Config
 from ferricorn.errors import EXIT_STARTUP_FAILURE, StartupError
 from ferricorn.interface import Application
@@ -63,6 +63,8 @@ class Server:
         """Whether the stop leaves connections that idle open for a while, since other processes go on serving."""
         self._listeners = listeners
         self._sockets: Sequence[socket.socket] | None = None
+        self._board: Board | None = None
+        self._row = 0
         self._repeat = Repeat.HANDLED
         self.addresses: tuple[str, ...] = ()
         """Where it listens, once started, in the syntax of `bind`, with the real port: ("127.0.0.1:8000",)."""
@@ -210,13 +212,19 @@ class Server:
             self._force.set()
         log.info("Started server process [%d]", os.getpid())
         adapted = await application.make(found, self.config)
-        with closing(self._listen()) as listeners:
+        with closing(self._listen()) as listeners, self._counted() as (self._board, self._row):
             lifespan = Lifespan(adapted, self.config.lifespan)
             if await ends_before(lifespan.startup(), self._stop):
                 await self._serve_until_stopped(adapted, listeners, lifespan)
             else:
                 log.info("Stopped before the application had started.")
         log.info("Finished server process [%d]", os.getpid())
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[tuple[Board | None, int]]:
+        """Where the worker counts, and its row there: the server's own board, answered for, where somebody asks."""
+        with metrics.counted(self.config) as board:
+            yield board, 0
 
     def _listen(self) -> Sequence[Listener]:
         if self._sockets is not None:
@@ -230,7 +238,13 @@ class Server:
         patient = True
         try:
             serving = Serving(
-                self._traced(adapted), self.config, listeners, lifespan.state, limit_reached=self._limit_reached
+                self._traced(adapted),
+                self.config,
+                listeners,
+                lifespan.state,
+                limit_reached=self._limit_reached,
+                board=self._board,
+                row=self._row,
             )
             self._announce(listeners)
             await self._stop.wait()

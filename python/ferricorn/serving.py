@@ -28,7 +28,7 @@ _CUT_SECONDS: Final = 1.0
 def bound(config: Config) -> list[Listener]:
     """The sockets that `config` asks for, listening. Raises StartupError where one cannot be had."""
     with contextlib.ExitStack() as opened:
-        listeners = [opened.enter_context(contextlib.closing(_bind(address, config))) for address in config.addresses]
+        listeners = [opened.enter_context(contextlib.closing(bind(address, config))) for address in config.addresses]
         opened.pop_all()
     return listeners
 
@@ -43,7 +43,8 @@ def closing(listeners: Sequence[Listener]) -> Iterator[Sequence[Listener]]:
             listener.close()
 
 
-def _bind(address: str, config: Config) -> Listener:
+def bind(address: str, config: Config) -> Listener:
+    """A socket that listens on `address`. Raises StartupError where it cannot be had."""
     mode = config.uds_mode & ~(config.umask or 0)
     try:
         return Listener.bind(address, backlog=config.backlog, mode=mode)

@@ -16,7 +16,7 @@ use crate::ffi::memory_file;
 /// What all workers count.
 #[pyclass(frozen, module = "ferricorn", name = "Board")]
 pub(crate) struct PyBoard {
-    board: Arc<Board>,
+    pub(crate) board: Arc<Board>,
     file: File,
 }
 

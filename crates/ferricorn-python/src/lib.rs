@@ -12,6 +12,7 @@ mod event_loop;
 mod exchange;
 mod ffi;
 mod host;
+mod metrics;
 mod options;
 mod scope;
 mod send;
@@ -27,6 +28,8 @@ mod _ferricorn {
 
     #[pymodule_export]
     use crate::board::PyBoard;
+    #[pymodule_export]
+    use crate::metrics::PyMetricsServer;
     #[pymodule_export]
     use crate::send::ClientDisconnected;
     #[pymodule_export]

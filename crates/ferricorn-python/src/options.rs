@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyAnyMethods, PyDict};
 
 /// Every key that is read: each must be there, and no other may be.
-pub(crate) const NAMES: [&str; 18] = [
+pub(crate) const NAMES: [&str; 19] = [
     "access_log",
     "date_header",
     "headers",
@@ -18,6 +18,7 @@ pub(crate) const NAMES: [&str; 18] = [
     "limit_max_requests",
     "limit_request_body",
     "limit_request_head",
+    "metrics_bind",
     "root_path",
     "server_header",
     "timeout_keep_alive",
@@ -63,6 +64,7 @@ pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<Config> {
         concurrency: options.get("limit_concurrency")?,
         max_calls: options.get("limit_max_requests")?,
         access_log: options.get("access_log")?,
+        metrics: options.get::<Option<String>>("metrics_bind")?.is_some(),
         ..Config::default()
     })
 }

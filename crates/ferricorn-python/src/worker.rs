@@ -59,6 +59,11 @@ impl PyListener {
 }
 
 impl PyListener {
+    /// Another handle of the same socket, None once it is closed.
+    pub(crate) fn duplicate(&self) -> std::io::Result<Option<Listener>> {
+        self.lock().as_ref().map(Listener::duplicate).transpose()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Listener>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::io::{self, Write};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use asgi::AsyncApplication;
@@ -18,13 +18,42 @@ use crate::worker::Worker;
 
 /// Ends a [`serve`] from any thread: running exchanges finish first.
 #[derive(Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop(Arc<Stopping>);
+
+#[derive(Default)]
+struct Stopping {
+    asked: AtomicBool,
+    /// Of the loops that look at it.
+    wakers: Mutex<Vec<Arc<mio::Waker>>>,
+}
 
 impl Stop {
-    /// Asks the server to stop; it looks about twice a second.
+    /// Asks the server to stop.
     pub fn stop(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.asked.store(true, Ordering::SeqCst);
+        for waker in &*self.wakers() {
+            // Fails only where the loop is gone, and then nobody waits.
+            let _ = waker.wake();
+        }
     }
+
+    fn is_asked(&self) -> bool {
+        self.0.asked.load(Ordering::SeqCst)
+    }
+
+    fn wakers(&self) -> std::sync::MutexGuard<'_, Vec<Arc<mio::Waker>>> {
+        self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How a loop of our own behaves.
+pub(crate) struct Manner<S> {
+    /// Whether standard error is told what happens.
+    pub(crate) tells: bool,
+    /// How long running exchanges may take to finish once it is stopped; None: as long as they like.
+    pub(crate) patience: Option<Duration>,
+    /// Called when nothing can fail any more.
+    pub(crate) started: S,
 }
 
 /// Serves an application on this thread until it is stopped, then lets running exchanges finish.
@@ -37,30 +66,47 @@ pub fn serve(
     listeners: Vec<Listener>,
     stop: &Stop,
 ) -> io::Result<()> {
-    let drained = Stop::default();
-    let soon = Rc::new(Cell::new(false));
-    let host = Console { drained: drained.clone(), soon: Rc::clone(&soon) };
+    serve_so(application, config, listeners, stop, Manner { tells: true, patience: None, started: || () })
+}
+
+/// As [`serve`], in this manner.
+pub(crate) fn serve_so(
+    application: impl AsyncApplication,
+    config: Config,
+    listeners: Vec<Listener>,
+    stop: &Stop,
+    manner: Manner<impl FnOnce()>,
+) -> io::Result<()> {
+    let host = Console { tells: manner.tells, ..Console::default() };
+    let (drained, soon) = (Rc::clone(&host.drained), Rc::clone(&host.soon));
     let worker = Rc::new(Worker::new(Tasks::new(application), host, config, listeners)?);
-    Tasks::attach(&worker)?;
-    let mut draining = false;
+    stop.wakers().push(Tasks::attach(&worker)?);
+    (manner.started)();
+    let mut stopped: Option<Instant> = None;
     let mut next_tick = Instant::now() + TICK;
-    while !drained.0.load(Ordering::Relaxed) {
+    while !drained.get() {
+        if stopped.is_none() && stop.is_asked() {
+            stopped = Some(Instant::now());
+            worker.drain(Drain::Quick);
+            continue;
+        }
         worker.wait(Some(if soon.take() { Duration::ZERO } else { TICK }));
         if Instant::now() >= next_tick {
             worker.tick();
             next_tick = Instant::now() + TICK;
-        }
-        if !draining && stop.0.load(Ordering::Relaxed) {
-            draining = true;
-            worker.drain(Drain::Quick);
+            if stopped.zip(manner.patience).is_some_and(|(since, patience)| since.elapsed() >= patience) {
+                worker.close();
+                break;
+            }
         }
     }
     Ok(())
 }
 
-/// Logs to standard error.
+#[derive(Default)]
 struct Console {
-    drained: Stop,
+    tells: bool,
+    drained: Rc<Cell<bool>>,
     soon: Rc<Cell<bool>>,
 }
 
@@ -70,7 +116,9 @@ impl Host for Console {
     }
 
     fn problem(&self, problem: &Problem) {
-        let _ = writeln!(io::stderr(), "{problem}");
+        if self.tells {
+            let _ = writeln!(io::stderr(), "{problem}");
+        }
     }
 
     fn accessed(&self, accesses: &[Access]) {
@@ -81,6 +129,6 @@ impl Host for Console {
     }
 
     fn drained(&self) {
-        self.drained.stop();
+        self.drained.set(true);
     }
 }

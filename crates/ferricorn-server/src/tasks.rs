@@ -34,7 +34,7 @@ pub struct Tasks<F: AsyncApplication, H: Host> {
 #[derive(Default)]
 struct Woken {
     exchanges: Mutex<Vec<ExchangeId>>,
-    poller: Mutex<Option<mio::Waker>>,
+    poller: Mutex<Option<Arc<mio::Waker>>>,
 }
 
 struct TaskWaker {
@@ -68,15 +68,16 @@ impl<F: AsyncApplication, H: Host> Tasks<F, H> {
         }
     }
 
-    /// Says which worker drives it.
+    /// Says which worker drives it. What ends that one's waits from other threads is given back.
     ///
     /// # Errors
     /// Where the waker for other threads cannot be made.
-    pub(crate) fn attach(worker: &Rc<Worker<Self, H>>) -> std::io::Result<()> {
+    pub(crate) fn attach(worker: &Rc<Worker<Self, H>>) -> std::io::Result<Arc<mio::Waker>> {
         let tasks = worker.application();
-        *lock(&tasks.woken.poller) = Some(worker.waker()?);
+        let waker = Arc::new(worker.waker()?);
+        *lock(&tasks.woken.poller) = Some(Arc::clone(&waker));
         let _ = tasks.worker.set(Rc::downgrade(worker));
-        Ok(())
+        Ok(waker)
     }
 
     fn worker(&self) -> Option<Rc<Worker<Self, H>>> {
