@@ -78,13 +78,13 @@ def test_each_turn_and_each_tick_is_a_beat_of_its_row() -> None:
         made = worker(board, 1)
         made.poll()
         made.tick()
+        assert "ferricorn_workers 1\n" in board.render()
         made.close()
 
     asyncio.run(turn())
-    assert (board.beats(0), board.beats(1)) == ((0, 0), (0, 2))
-    assert "ferricorn_workers 1\n" in board.render()
-    board.retire(1)
     assert "ferricorn_workers 0\n" in board.render()
+    assert (board.beats(0), board.beats(1)) == ((0, 0), (0, 2))
+    board.retire(1)
     assert board.beats(1) == (0, 0)
 
 

@@ -36,7 +36,7 @@ impl PyMetricsServer {
         if py.detach(move || has_started.recv()).is_ok() {
             return Ok(Self { stop, thread: Mutex::new(Some(thread)) });
         }
-        let failure = thread.join().unwrap_or_else(|_| Ok(()));
+        let failure = thread.join().unwrap_or(Ok(()));
         Err(failure.err().unwrap_or_else(|| io::Error::other("the metrics' thread has ended")).into())
     }
 

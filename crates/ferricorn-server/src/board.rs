@@ -220,6 +220,28 @@ mod tests {
         assert_eq!(board.sums()[counted.0], 10);
     }
 
+    /// A scrape that comes while a row moves counts it once: Prometheus takes a counter that goes down for one that began
+    /// anew, and adds all of it again.
+    #[test]
+    fn sums_never_go_backward_while_workers_come_and_go() {
+        let (board, counted) = (board(1), Cell::BYTES_SENT);
+        std::thread::scope(|scope| {
+            let workers = scope.spawn(|| {
+                for _ in 0..1_000 {
+                    board.row(0).unwrap().add(counted, 3);
+                    board.retire(0);
+                }
+            });
+            let mut last = 0;
+            while !workers.is_finished() {
+                let now = board.sums()[counted.0];
+                assert!(now >= last, "{now} after {last}");
+                last = now;
+            }
+        });
+        assert_eq!(board.sums()[counted.0], 3_000);
+    }
+
     #[test]
     fn the_latest_tick_is_the_one_that_is_told() {
         let board = board(3);

@@ -101,12 +101,22 @@ impl<A: Application> State<A> {
         }
     }
 
+    /// The worker has begun.
+    pub(crate) fn count_start(&self) {
+        self.row.set(Cell::WORKERS, 1);
+        self.expect_tick(clock::monotonic());
+    }
+
     /// A tick: how late it is, and when the next one is due.
     pub(crate) fn count_tick(&self) {
         let (now, due) = (clock::monotonic(), self.row.get(Cell::NEXT_TICK));
         if due != 0 {
             self.row.observe(LAG, Duration::from_nanos(now.saturating_sub(due)));
         }
+        self.expect_tick(now);
+    }
+
+    fn expect_tick(&self, now: u64) {
         self.row.set(Cell::NEXT_TICK, now + TICK.as_nanos() as u64);
     }
 

@@ -58,7 +58,7 @@ impl<A: Application, H: Host> Worker<A, H> {
         if config.max_calls != 0 {
             state.told_at = config.max_calls;
         }
-        config.row.set(Cell::WORKERS, 1);
+        state.count_start();
         Ok(Self { application, host, config, state: RefCell::new(state) })
     }
 
