@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import enum
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Final
 
+_TERMINATED: Final = 128 + signal.SIGTERM
+"""What a shell reports for a program that SIGTERM has ended."""
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -74,5 +77,7 @@ def unwinding() -> Iterator[None]:
     except _Terminated:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.raise_signal(signal.SIGTERM)
+        # Process 1 of a container is not ended by a signal that it has no handler for.
+        sys.exit(_TERMINATED)
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -14,6 +14,7 @@ import pytest
 
 from ferricorn import Config, Server, StartupError
 from ferricorn.pidfile import PidFile
+from ferricorn.signals import unwinding
 from tests.support.process import StartProcess
 
 
@@ -49,6 +50,15 @@ def test_sigterm_while_the_application_is_imported_leaves_nothing_behind(
     assert sorted(file.name for file in made.iterdir()) == ["pid", "socket"]
     assert server.stop() == -signal.SIGTERM
     assert list(made.iterdir()) == []
+
+
+def test_sigterm_ends_process_1_of_a_container_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel keeps a signal from it that it has no handler for; 143 is what a shell reports for SIGTERM."""
+    before, raise_signal = signal.getsignal(signal.SIGTERM), signal.raise_signal
+    monkeypatch.setattr(signal, "raise_signal", lambda number: None)
+    with pytest.raises(SystemExit, match="143"), unwinding():
+        raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_another_running_server_is_an_error(start_process: StartProcess, tmp_path: Path) -> None:
