@@ -120,13 +120,17 @@ class Serving:
         return self._drained.is_set()
 
     def hasten(self) -> None:
-        """Closes the idle connections that a patient drain has left."""
+        """Closes the connections that idle: those that a patient drain has left, or all where nothing was drained."""
         self._worker.drain()
 
     async def cut(self, reason: str) -> None:
         """Cancels the requests that still run, and gives them a moment to end."""
+        # Where nothing was drained before, idle connections would be waited for.
+        self.hasten()
         connections = self._worker.connections
-        log.error("Cancelled %d request(s) on %d connection(s): %s.", self._worker.cancel(), connections, reason)
+        cancelled = self._worker.cancel()
+        if cancelled or connections:
+            log.error("Cancelled %d request(s) on %d connection(s): %s.", cancelled, connections, reason)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CUT_SECONDS):
                 await self._drained.wait()

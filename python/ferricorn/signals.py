@@ -47,22 +47,48 @@ def captured(on_signal: Callable[[int], None], repeat: Repeat) -> Iterator[None]
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    seen: list[int] = []
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        seen.append(number)
-        on_signal(number)
-
-    # None is a handler that was not installed from Python and cannot be put back from here.
-    before: dict[int, Any] = {n: signal.signal(n, handle) or signal.SIG_DFL for n in STOP_SIGNALS}
+    capture = _Capture(on_signal)
+    capture.begin()
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    for number in reversed(seen):
-        if repeat is Repeat.ALL or (repeat is Repeat.HANDLED and before[number] not in _DEFAULTS):
+        capture.end()
+    for number in reversed(capture.seen):
+        if repeat is Repeat.ALL or (repeat is Repeat.HANDLED and capture.before(number) not in _DEFAULTS):
             signal.raise_signal(number)
+
+
+class _Capture:
+    """The handler that a server has for the stop signals. Several servers of one loop end in any order."""
+
+    def __init__(self, on_signal: Callable[[int], None]) -> None:
+        self._on_signal = on_signal
+        self.replaced: dict[int, Any] = {}
+        self.ended = False
+        self.seen: list[int] = []
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        self.seen.append(number)
+        self._on_signal(number)
+
+    def begin(self) -> None:
+        # None is a handler that was not installed from Python and cannot be put back from here.
+        self.replaced = {number: signal.signal(number, self) or signal.SIG_DFL for number in STOP_SIGNALS}
+
+    def end(self) -> None:
+        """Restores what was there, unless a server that began later still has the signals: it will."""
+        self.ended = True
+        for number in self.replaced:
+            now = signal.getsignal(number)
+            if now is self or not isinstance(now, _Capture):
+                signal.signal(number, self.before(number))
+
+    def before(self, number: int) -> Any:
+        """The handler that was there, but none of a server that has ended."""
+        handler = self.replaced[number]
+        while isinstance(handler, _Capture) and handler.ended:
+            handler = handler.replaced[number]
+        return handler
 
 
 @contextlib.contextmanager
