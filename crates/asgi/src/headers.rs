@@ -39,6 +39,8 @@ pub enum KnownField {
     HopByHop = 1 << 5,
     /// `sec-websocket-protocol` (RFC 6455 section 11.3.4)
     SecWebSocketProtocol = 1 << 6,
+    /// `forwarded` (RFC 7239) or one of `x-forwarded-for`, `-proto`, `-host`, `-port`, `-prefix`
+    Forwarded = 1 << 7,
 }
 
 impl KnownField {
@@ -48,11 +50,16 @@ impl KnownField {
             (4, b"date") => Self::Date,
             (6, b"server") => Self::Server,
             (7, b"upgrade") => Self::HopByHop,
+            (9, b"forwarded") => Self::Forwarded,
             (10, b"connection") => Self::Connection,
             (10, b"keep-alive") => Self::HopByHop,
             (14, b"content-length") => Self::ContentLength,
+            (15, b"x-forwarded-for") => Self::Forwarded,
             (16, b"proxy-connection") => Self::HopByHop,
+            (16, b"x-forwarded-host" | b"x-forwarded-port") => Self::Forwarded,
             (17, b"transfer-encoding") => Self::TransferEncoding,
+            (17, b"x-forwarded-proto") => Self::Forwarded,
+            (18, b"x-forwarded-prefix") => Self::Forwarded,
             (22, b"sec-websocket-protocol") => Self::SecWebSocketProtocol,
             _ => return None,
         })
@@ -210,7 +217,7 @@ impl Headers {
     }
 
     /// The fields in order, as (name, value).
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> + DoubleEndedIterator {
         self.fields.iter().map(|field| {
             let name_end = field.start as usize + field.name_len as usize;
             let value_start = name_end + 2;
@@ -222,13 +229,26 @@ impl Headers {
     }
 
     /// The values of every field with this (lowercase) name, in order.
-    pub fn get_all<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    pub fn get_all<'a>(&'a self, name: &'a [u8]) -> impl DoubleEndedIterator<Item = &'a [u8]> {
         self.iter().filter(move |(n, _)| *n == name).map(|(_, value)| value)
     }
 
     /// The value of the first field with this (lowercase) name.
     pub fn get<'a>(&'a self, name: &'a [u8]) -> Option<&'a [u8]> {
         self.get_all(name).next()
+    }
+
+    /// The same list with this value in every field of a (lowercase) name, ahead of the others where there is none. Both
+    /// have been checked as for [`Headers::push_checked`].
+    pub fn with_checked(&self, name: &[u8], value: &[u8]) -> Self {
+        let mut headers = Self::new();
+        if self.get(name).is_none() {
+            headers.push_checked(name, value);
+        }
+        for (kept, kept_value) in self.iter() {
+            headers.push_checked(kept, if kept == name { value } else { kept_value });
+        }
+        headers
     }
 
     /// Whether there is such a field; costs no search.
@@ -347,5 +367,21 @@ mod tests {
                 && headers.has(KnownField::HopByHop)
         );
         assert!(!headers.has(KnownField::Server) && !headers.has(KnownField::Connection));
+    }
+
+    #[test]
+    fn what_proxies_tell_is_one_known_field() {
+        for name in ["Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port"] {
+            assert!(Headers::from_iter([(name, "x")]).unwrap().has(KnownField::Forwarded), "{name}");
+        }
+        assert!(Headers::from_iter([("x-forwarded-prefix", "")]).unwrap().has(KnownField::Forwarded));
+        assert!(!Headers::from_iter([("x-forwarded-server", "x")]).unwrap().has(KnownField::Forwarded));
+    }
+
+    #[test]
+    fn a_field_is_replaced_where_it_stands_or_put_first() {
+        let headers = Headers::from_iter([("a", "1"), ("host", "x"), ("b", "2")]).unwrap();
+        assert_eq!(headers.with_checked(b"host", b"y").as_block(), b"a: 1\r\nhost: y\r\nb: 2\r\n");
+        assert_eq!(headers.with_checked(b"c", b"").as_block(), b"c: \r\na: 1\r\nhost: x\r\nb: 2\r\n");
     }
 }

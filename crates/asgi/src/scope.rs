@@ -71,6 +71,9 @@ pub enum Address {
     Ip(std::net::SocketAddr),
     /// The path of a unix socket.
     Unix(String),
+    /// A name and a port, as a proxy told them: a host's name, or what stands for an address that is kept secret
+    /// (RFC 7239 section 6.3). The port is 0 where none was told.
+    Name(String, u16),
 }
 
 impl fmt::Display for Address {
@@ -78,6 +81,7 @@ impl fmt::Display for Address {
         match self {
             Self::Ip(address) => address.fmt(f),
             Self::Unix(path) => f.write_str(path),
+            Self::Name(name, port) => write!(f, "{name}:{port}"),
         }
     }
 }
@@ -138,6 +142,8 @@ pub struct ScopeRef<'a> {
     pub client: Option<&'a Address>,
     /// The address that the peer connected to (SCP-14).
     pub server: Option<&'a Address>,
+    /// Whether `scheme`, `root_path`, `client` and `server` are what this connection's last scope had.
+    pub ends_repeated: bool,
     /// What the exchange can do beyond the core (SCP-17).
     pub extensions: Extensions,
 }

@@ -79,6 +79,7 @@ fn versions_schemes_and_addresses_are_written_as_the_scope_has_them() {
     assert_eq!((Scheme::Http.as_websocket_str(), Scheme::Https.as_websocket_str()), ("ws", "wss"));
     assert_eq!(Address::Ip("[::1]:80".parse().unwrap()).to_string(), "[::1]:80");
     assert_eq!(Address::Unix("/run/socket".to_owned()).to_string(), "/run/socket");
+    assert_eq!(Address::Name("example.org".to_owned(), 443).to_string(), "example.org:443");
 }
 
 /// Asks of an owned scope, whichever type it has, what both types have.
@@ -113,6 +114,7 @@ fn an_owned_scope_has_all_that_the_borrowed_one_had() {
         headers_repeated: true,
         client: Some(&client),
         server: Some(&server),
+        ends_repeated: true,
         extensions,
     };
     let Scope::Http(scope) = Scope::from(&borrowed) else { panic!("another type") };

@@ -13,6 +13,7 @@
 //! ```
 //!
 //! - [`http1`]: the connection of HTTP/1.0 and HTTP/1.1.
+//! - [`forwarded`], [`proxy_protocol`]: what proxies tell of a request and of a connection.
 //! - `exchange`: the one state machine that checks the order and meaning of an application's events for every protocol.
 //! - `semantics`: what RFC 9110 says whatever the version; `bytes`: looking at bytes eight at a time.
 //! - [`Transmit`]: what waits to be written. [`Limits`]: every bound and time. [`RequestError`]: why a request is refused.
@@ -21,8 +22,10 @@
 mod bytes;
 mod error;
 mod exchange;
+pub mod forwarded;
 pub mod http1;
 mod limits;
+pub mod proxy_protocol;
 mod semantics;
 mod transmit;
 pub mod websocket;

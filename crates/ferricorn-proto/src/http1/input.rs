@@ -116,7 +116,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
         match authority {
             None => Rc::clone(self.head.headers()),
             Some(authority) => {
-                let headers = with_host(self.head.headers(), authority);
+                let headers = self.head.headers().with_checked(b"host", authority);
                 // This list is not the one that a next head could repeat.
                 self.head.forget_block();
                 Rc::new(headers)
@@ -219,16 +219,4 @@ fn expected_after_head(body: RequestBody) -> Expected {
         RequestBody::Chunked => BodyReader::Chunked(ChunkedDecoder::new()),
     };
     Expected::Body { reader, asked: false }
-}
-
-/// The fields with this host in place of theirs, or ahead of them where they have none.
-fn with_host(headers: &Headers, authority: &[u8]) -> Headers {
-    let mut replaced = Headers::new();
-    if headers.get(b"host").is_none() {
-        replaced.push_checked(b"host", authority);
-    }
-    for (name, value) in headers.iter() {
-        replaced.push_checked(name, if name == b"host" { authority } else { value });
-    }
-    replaced
 }
