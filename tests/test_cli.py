@@ -13,7 +13,7 @@ from click.testing import Result
 
 from ferricorn import __version__, cli
 from ferricorn.config import OPTIONS, Config
-from ferricorn.kinds import Account, Address, Header, LogConfig
+from ferricorn.kinds import Account, Address, Header, Listed, LogConfig, Trusted
 from ferricorn.options import Choice, Flag, Kind, Number, Option, Permissions, Repeated, Seconds, Text
 
 every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
@@ -27,19 +27,25 @@ SAMPLES: dict[type[Kind], tuple[str, object]] = {
     Address: ("localhost:81", "localhost:81"),
     Header: ("X-Name: a, b", ("X-Name", "a, b")),
     LogConfig: ("a.json", "a.json"),
+    Trusted: ("10.0.0.0/8", "10.0.0.0/8"),
 }
 """For each kind a text that is no option's default, and what it means."""
 
 
 def sample(option: Option) -> tuple[list[str], object]:
     """Two texts for an option that can be repeated, one for another, and the value that they mean."""
-    if isinstance(option.kind, Choice):
-        return [option.kind.choices[-1]], option.kind.choices[-1]
     if isinstance(option.kind, Repeated):
-        text, value = SAMPLES[type(option.kind.item)]
+        text, value = _sample(option.kind.item)
         return [text, text], (value, value)
-    text, value = SAMPLES[type(option.kind)]
+    if isinstance(option.kind, Listed):
+        text, value = _sample(option.kind.item)
+        return [f"{text}, {text}"], (value, value)
+    text, value = _sample(option.kind)
     return [text], value
+
+
+def _sample(kind: Kind) -> tuple[str, object]:
+    return (kind.choices[-1], kind.choices[-1]) if isinstance(kind, Choice) else SAMPLES[type(kind)]
 
 
 def with_option(option: Option, value: object) -> Config:

@@ -58,6 +58,7 @@ def test_uvicorns_variable_is_read(option: Option, config_of: Callable[..., Conf
         "app_dir": "a",
         "root_path": "/a",
         "limit_request_head": "128",
+        "forwarded_allow_ips": "*",
     }
     text = texts.get(option.name, "1")
     value = {"headers": (("A", "b"), ("C", "d"))}.get(option.name, option.kind.parse(text.replace(" ", "\n")))

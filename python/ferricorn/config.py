@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from ferricorn.keywords import foreign, translated
-from ferricorn.kinds import Account, Address, Header, Level, LogConfig
+from ferricorn.kinds import Account, Address, Header, Level, Listed, LogConfig, Trusted
 from ferricorn.log_defaults import LOGGING_CONFIG as LOGGING_CONFIG  # noqa: PLC0414 (uvicorn has it here)
 from ferricorn.options import (
     Choice,
@@ -33,6 +33,7 @@ from ferricorn.options import (
 APPLICATION: Final = "Application"
 LISTENING: Final = "Listening"
 RESPONSES: Final = "Responses"
+PROXIES: Final = "Proxies"
 WEBSOCKET: Final = "WebSocket"
 PROCESS: Final = "Process"
 LIMITS: Final = "Limits"
@@ -191,6 +192,39 @@ class Config:
     )
     server_header: bool = option(Flag(), True, RESPONSES, "Add the Server header field.", native=True)
     date_header: bool = option(Flag(), True, RESPONSES, "Add the Date header field.", native=True)
+
+    proxy_headers: bool = option(
+        Flag(),
+        True,
+        PROXIES,
+        "Believe X-Forwarded-For and the other fields of --forwarded-fields where a trusted proxy sends them.",
+        native=True,
+    )
+    forwarded_allow_ips: Sequence[str] | str = option(
+        Listed("ADDRESSES", Trusted()),
+        ("127.0.0.1", "::1"),
+        PROXIES,
+        "Proxies that are trusted: addresses, networks like 10.0.0.0/8, unix for the peers of unix sockets, * for all.",
+        native=True,
+        fallbacks=("FORWARDED_ALLOW_IPS",),
+    )
+    forwarded_fields: Sequence[str] | str = option(
+        Listed("FIELDS", Choice("FIELD", ("for", "proto", "host", "port", "prefix", "forwarded"))),
+        ("for", "proto"),
+        PROXIES,
+        "Which X-Forwarded-* fields count: for, proto, host, port, prefix, and forwarded for that of RFC 7239. "
+        "Name those alone that the proxy sets itself: others it passes on as clients send them.",
+        native=True,
+        uvicorn="",
+    )
+    proxy_protocol: bool = option(
+        Flag(),
+        False,
+        PROXIES,
+        "Every connection begins with a PROXY protocol header (version 1 or 2), and comes from a trusted proxy.",
+        native=True,
+        uvicorn="",
+    )
 
     ws: str = option(
         Choice("NAME", ("auto", "none", "websockets", "websockets-sansio", "wsproto")),

@@ -50,8 +50,6 @@ FOREIGN: Final[Mapping[str, Foreign]] = {
     "reload_includes": Foreign((None, []), "There is no reload yet."),
     "reload_excludes": Foreign((None, []), "There is no reload yet."),
     "reload_delay": Foreign((0.25,), "There is no reload yet."),
-    "proxy_headers": Foreign((True, False), "They are not read yet."),
-    "forwarded_allow_ips": Foreign((None,), "X-Forwarded-For is not read yet."),
     "limit_max_requests": Foreign((None,), "There is no such limit yet."),
     "limit_max_requests_jitter": Foreign((0,), "There is no such limit yet."),
     "timeout_worker_healthcheck": Foreign((5,), "There is one process yet."),

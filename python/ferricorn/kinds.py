@@ -5,7 +5,8 @@ from __future__ import annotations
 import configparser
 import io
 import re
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -128,3 +129,53 @@ class LogConfig(Text):
             parser.read_file(value)
             return parser
         return Text.check(self, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Kind):
+    """Some values of one kind in one text, commas between them; in Python such a text, or several values."""
+
+    item: Kind
+
+    def parse(self, text: str) -> tuple[object, ...]:
+        return tuple(self.item.parse(part.strip()) for part in text.split(",") if part.strip())
+
+    def check(self, value: object) -> tuple[object, ...]:
+        if isinstance(value, str):
+            return self.parse(value)
+        if not isinstance(value, Iterable):
+            raise TypeError(f"must be texts, not {value!r}")
+        return tuple(self.item.check(item) for item in value)
+
+    def show(self, value: Any) -> str:
+        return ",".join(self.item.show(item) for item in value)
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted(Kind):
+    """Whose word counts: an address, a network like 10.0.0.0/8, "unix" or "*". What the worker reads is the same."""
+
+    metavar: str = "ADDRESS"
+
+    def check(self, value: object) -> str:
+        if not isinstance(value, str):
+            raise TypeError(f"must be texts, not {value!r}")
+        value = value.strip()
+        if value not in ("*", "unix") and _bits_behind_prefix(value):
+            raise ValueError(f"must have no bits behind a prefix, as {value!r} has")
+        return value
+
+
+def _bits_behind_prefix(network: str) -> int:
+    """What stands behind the prefix of "address/length". Raises ValueError for what is no network and no address."""
+    address, slash, length = network.partition("/")
+    try:
+        packed = socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+    except (OSError, ValueError):
+        packed = b""
+    width = len(packed) * 8
+    is_length = not slash or (length.isascii() and length.isdecimal() and int(length) <= width)
+    if not packed or not is_length:
+        raise ValueError(f"must be addresses, networks like 10.0.0.0/8, unix or *, not {network!r}")
+    rest = width - int(length) if slash else 0
+    return int.from_bytes(packed) & ((1 << rest) - 1)

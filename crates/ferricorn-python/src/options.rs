@@ -4,21 +4,26 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use asgi::Headers;
-use ferricorn_server::{Config, Limits, websocket};
+use ferricorn_server::forwarded::{Fields, Trust};
+use ferricorn_server::{Config, Limits, Proxies, websocket};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyAnyMethods, PyDict};
 
 /// Every key that is read: each must be there, and no other may be.
-pub(crate) const NAMES: [&str; 19] = [
+pub(crate) const NAMES: [&str; 23] = [
     "access_log",
     "date_header",
+    "forwarded_allow_ips",
+    "forwarded_fields",
     "headers",
     "limit_concurrency",
     "limit_max_requests",
     "limit_request_body",
     "limit_request_head",
     "metrics_bind",
+    "proxy_headers",
+    "proxy_protocol",
     "root_path",
     "server_header",
     "timeout_keep_alive",
@@ -63,6 +68,7 @@ pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<Config> {
         root_path: options.get("root_path")?,
         concurrency: options.get("limit_concurrency")?,
         max_calls: options.get("limit_max_requests")?,
+        proxies: options.proxies()?,
         access_log: options.get("access_log")?,
         metrics: options.get::<Option<String>>("metrics_bind")?.is_some(),
         ..Config::default()
@@ -93,6 +99,22 @@ impl<'py> Options<'_, 'py> {
             ..websocket::Limits::default()
         };
         Ok((implementation != "none").then(|| Rc::new(limits)))
+    }
+
+    fn proxies(&self) -> PyResult<Proxies> {
+        let entries: Vec<String> = self.get("forwarded_allow_ips")?;
+        let words: Vec<String> = self.get("forwarded_fields")?;
+        let trust = Trust::read(entries.iter().map(String::as_str));
+        let wrong = |name: &str, error: String| PyValueError::new_err(format!("the worker's option '{name}': {error}"));
+        let mut fields = Fields::NONE;
+        for word in words {
+            fields = fields.with(word.parse().map_err(|error| wrong("forwarded_fields", error))?);
+        }
+        Ok(Proxies {
+            trust: trust.map_err(|error| wrong("forwarded_allow_ips", error.to_string()))?,
+            fields: if self.get("proxy_headers")? { fields } else { Fields::NONE },
+            protocol: self.get("proxy_protocol")?,
+        })
     }
 
     fn seconds(&self, name: &str) -> PyResult<Duration> {

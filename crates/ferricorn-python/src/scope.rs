@@ -61,13 +61,13 @@ struct Prepared {
 
 impl Scopes {
     /// `state` is what the lifespan's scope was given (LIFE-15), `version` the style of the application (APP-09).
-    pub(crate) fn new(py: Python<'_>, state: Py<PyDict>, version: &str, root_path: &str) -> PyResult<Self> {
+    pub(crate) fn new(py: Python<'_>, state: Py<PyDict>, version: &str) -> PyResult<Self> {
         let asgi = PyDict::new(py);
         asgi.set_item(intern!(py, "version"), version)?;
         asgi.set_item(intern!(py, "spec_version"), asgi::SPEC_VERSION)?;
         Ok(Self {
-            http: template(py, "http", Some("method"), root_path)?,
-            websocket: template(py, "websocket", None, root_path)?,
+            http: template(py, "http", Some("method"))?,
+            websocket: template(py, "websocket", None)?,
             asgi: asgi.unbind(),
             state,
             counts_are_exact: ffi::has_lock(py)?,
@@ -107,14 +107,11 @@ impl Scopes {
     }
 
     fn prepare(&self, py: Python<'_>, scope: &ScopeRef<'_>) -> PyResult<Prepared> {
-        let (template, scheme) = match scope.kind {
-            ScopeKind::Http { .. } => (&self.http, scope.scheme.as_str()),
-            ScopeKind::WebSocket { .. } => (&self.websocket, scope.scheme.as_websocket_str()),
+        let template = match scope.kind {
+            ScopeKind::Http { .. } => &self.http,
+            ScopeKind::WebSocket { .. } => &self.websocket,
         };
         let dict = template.bind(py).copy()?;
-        dict.set_item(intern!(py, "scheme"), PyString::intern(py, scheme))?;
-        dict.set_item(intern!(py, "client"), address(py, scope.client)?)?;
-        dict.set_item(intern!(py, "server"), address(py, scope.server)?)?;
         let mut prepared = Prepared {
             scope: dict.unbind(),
             raw_path: PyBytes::new(py, b"").unbind(),
@@ -130,6 +127,7 @@ impl Scopes {
             headers: PyList::empty(py).unbind(),
             fields: Vec::new(),
         };
+        prepared.set_ends(py, scope)?;
         prepared.set_version(py, scope.http_version)?;
         prepared.set_query_string(py, scope.query_string)?;
         prepared.set_line(py, scope)?;
@@ -142,6 +140,11 @@ impl Scopes {
 
     /// Makes the prepared scope say what this request says, and be as new.
     fn update(&self, py: Python<'_>, prepared: &mut Prepared, scope: &ScopeRef<'_>) -> PyResult<()> {
+        if !scope.ends_repeated {
+            prepared.set_ends(py, scope)?;
+            // It goes with the root path, also where the target is repeated.
+            prepared.scope.bind(py).set_item(intern!(py, "path"), &*scope.path)?;
+        }
         prepared.set_line(py, scope)?;
         if prepared.query_string.as_bytes(py) != scope.query_string {
             prepared.set_query_string(py, scope.query_string)?;
@@ -189,7 +192,7 @@ impl Scopes {
 }
 
 /// A scope of this type in which every key stands, in the order of the specification.
-fn template(py: Python<'_>, kind: &str, method: Option<&str>, root_path: &str) -> PyResult<Py<PyDict>> {
+fn template(py: Python<'_>, kind: &str, method: Option<&str>) -> PyResult<Py<PyDict>> {
     let template = PyDict::new(py);
     template.set_item(intern!(py, "type"), PyString::intern(py, kind))?;
     let request = ["asgi", "http_version"].into_iter().chain(method);
@@ -198,7 +201,6 @@ fn template(py: Python<'_>, kind: &str, method: Option<&str>, root_path: &str) -
     for name in request.chain(target).chain(rest) {
         template.set_item(PyString::intern(py, name), py.None())?;
     }
-    template.set_item(intern!(py, "root_path"), root_path)?;
     Ok(template.unbind())
 }
 
@@ -206,6 +208,19 @@ fn template(py: Python<'_>, kind: &str, method: Option<&str>, root_path: &str) -
 const OURS: isize = 2;
 
 impl Prepared {
+    /// Where proxies stand between, each request of a connection may have others.
+    fn set_ends(&mut self, py: Python<'_>, scope: &ScopeRef<'_>) -> PyResult<()> {
+        let dict = self.scope.bind(py);
+        let scheme = match scope.kind {
+            ScopeKind::Http { .. } => scope.scheme.as_str(),
+            ScopeKind::WebSocket { .. } => scope.scheme.as_websocket_str(),
+        };
+        dict.set_item(intern!(py, "scheme"), PyString::intern(py, scheme))?;
+        dict.set_item(intern!(py, "client"), address(py, scope.client)?)?;
+        dict.set_item(intern!(py, "server"), address(py, scope.server)?)?;
+        dict.set_item(intern!(py, "root_path"), scope.root_path)
+    }
+
     fn set_line(&mut self, py: Python<'_>, scope: &ScopeRef<'_>) -> PyResult<()> {
         let dict = self.scope.bind(py);
         if self.raw_path.as_bytes(py) != scope.raw_path {
@@ -295,6 +310,7 @@ fn address<'py>(py: Python<'py>, address: Option<&Address>) -> PyResult<Bound<'p
     Ok(match address {
         Some(Address::Ip(address)) => (address.ip().to_string(), address.port()).into_pyobject(py)?.into_any(),
         Some(Address::Unix(path)) => (path, py.None()).into_pyobject(py)?.into_any(),
+        Some(Address::Name(name, port)) => (name, *port).into_pyobject(py)?.into_any(),
         None => py.None().into_bound(py),
     })
 }

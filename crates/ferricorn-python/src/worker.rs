@@ -118,7 +118,7 @@ impl PyWorker {
         if let Some(board) = board {
             config.row = board.get().row(row)?;
         }
-        let scopes = Scopes::new(py, state, asgi_version, &config.root_path)?;
+        let scopes = Scopes::new(py, state, asgi_version)?;
         let event_loop = EventLoop::new(r#loop)?;
         let poll_soon = Py::new(py, PollSoon::new(r#loop)?)?;
         let host = Process::new(hooks.clone_ref(py), poll_soon);

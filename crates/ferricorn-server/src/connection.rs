@@ -5,8 +5,9 @@
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
-use asgi::{Address, Application, Headers, HttpVersion, Message};
+use asgi::{Application, Headers, HttpVersion, Message};
 use ferricorn_proto::http1::{self, Closing, Input};
+use ferricorn_proto::proxy_protocol::{self, ProxyError};
 use ferricorn_proto::websocket::ProtocolError;
 use ferricorn_proto::{Now, Piece, RequestError, Transmit};
 
@@ -14,6 +15,7 @@ use crate::access_log;
 use crate::board::Row;
 use crate::cells::Cell;
 use crate::counting::Begun;
+use crate::proxies::Ends;
 use crate::socket::Socket;
 
 /// How many reads one connection gets before the others have their turn.
@@ -52,19 +54,22 @@ pub(crate) struct Connection<A: Application> {
     /// Whether nothing has happened since the last tick.
     pub(crate) quiet: bool,
     pub(crate) memory: A::ConnectionMemory,
+    /// Those of the connection itself, or what a PROXY protocol header said of them.
+    pub(crate) own_ends: Rc<Ends>,
+    /// What the scope of the last request said of them: these are its own, unless proxies told otherwise.
     pub(crate) ends: Rc<Ends>,
+    /// Whether proxies may tell otherwise in header fields.
+    pub(crate) believes_fields: bool,
+    /// The fields of the last request with another host, where proxies told one.
+    pub(crate) headers: Option<Rc<Headers>>,
+    /// What reads the header of the PROXY protocol, as long as that has not come.
+    pub(crate) preface: Option<Box<proxy_protocol::Reader>>,
     pub(crate) log: Option<access_log::Pending>,
     /// The request whose response is to be counted.
     pub(crate) begun: Option<Begun>,
     /// Whether it is counted as an open WebSocket.
     pub(crate) is_websocket: bool,
     row: Row,
-}
-
-/// The addresses of both ends.
-pub(crate) struct Ends {
-    pub(crate) client: Option<Address>,
-    pub(crate) server: Address,
 }
 
 /// Bytes that were read and not yet taken: a partial head, a body nobody has asked for, pipelined requests.
@@ -174,6 +179,7 @@ pub(crate) enum Part<T> {
 
 impl<A: Application> Connection<A> {
     pub(crate) fn new(socket: Socket, http: http1::Connection<A::Body>, ends: Ends, row: Row) -> Self {
+        let ends = Rc::new(ends);
         Self {
             socket,
             http,
@@ -193,7 +199,11 @@ impl<A: Application> Connection<A> {
             queued: false,
             quiet: false,
             memory: A::ConnectionMemory::default(),
-            ends: Rc::new(ends),
+            own_ends: Rc::clone(&ends),
+            ends,
+            believes_fields: false,
+            headers: None,
+            preface: None,
             log: None,
             begun: None,
             is_websocket: false,
@@ -235,6 +245,22 @@ impl<A: Application> Connection<A> {
     /// Whether another look would find input, without waiting for the poller.
     pub(crate) fn has_input(&mut self) -> bool {
         !self.broken && self.http.wants_input() && (self.readable || !(self.inbox.is_empty() || self.inbox.seen))
+    }
+
+    /// Takes the header of the PROXY protocol; None: more of it has to come. What stands behind it is left.
+    pub(crate) fn take_preface(&mut self, buffer: &mut [u8]) -> Option<Result<proxy_protocol::Header, ProxyError>> {
+        for _ in 0..READS_PER_TURN {
+            let read = self.read(buffer)?;
+            self.inbox.put(&buffer[..read]);
+            let step = self.preface.as_mut()?.handle_input(self.inbox.rest());
+            self.inbox.take(step.consumed);
+            if let Some(result) = step.header.transpose() {
+                self.preface = None;
+                return Some(result);
+            }
+            self.inbox.seen = true;
+        }
+        None
     }
 
     /// Takes the next request, its line into `line`; `buffer` is scratch space to read into.
@@ -390,7 +416,7 @@ impl<A: Application> Connection<A> {
         }
     }
 
-    fn abort(&mut self) {
+    pub(crate) fn abort(&mut self) {
         self.socket.reset_on_close();
         self.set_broken();
     }

@@ -256,7 +256,7 @@ impl<A: Application> State<A> {
             && let Some(pending) = connection.log.take()
         {
             let status = connection.http.response_status().unwrap_or_default();
-            self.accesses.push(pending.finished(connection.ends.client.clone(), status));
+            self.accesses.push(pending.finished(connection.logged_client(), status));
         }
     }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use asgi::Address;
+use ferricorn_proto::proxy_protocol::ProxyError;
 use ferricorn_proto::websocket::ProtocolError;
 use ferricorn_proto::{Limits, RequestError, TimeoutKind};
 
@@ -13,6 +14,7 @@ use ferricorn_proto::{Limits, RequestError, TimeoutKind};
 use crate::Worker;
 use crate::access_log::Access;
 use crate::board::Row;
+use crate::proxies::Proxies;
 
 /// How often [`Worker::tick`] has to be called.
 pub const TICK: Duration = Duration::from_millis(500);
@@ -28,6 +30,8 @@ pub struct Config {
     pub concurrency: usize,
     /// After how many application calls [`Host::limit_reached`] is said. 0: never.
     pub max_calls: u64,
+    /// Which proxies are believed, and what they may tell.
+    pub proxies: Proxies,
     /// Whether finished responses are reported to [`Host::accessed`].
     pub access_log: bool,
     /// Where the worker counts; by default where nobody else looks.
@@ -90,6 +94,18 @@ pub enum Problem {
         /// Which deadline.
         kind: TimeoutKind,
     },
+    /// A peer did not begin with the header of the PROXY protocol.
+    Proxy {
+        /// Who, where it has an address.
+        client: Option<Address>,
+        /// What it did.
+        error: ProxyError,
+    },
+    /// A peer whose PROXY protocol header would not be believed, so that it is not waited for.
+    Stranger {
+        /// Who, where it has an address.
+        client: Option<Address>,
+    },
     /// The poller failed; it is asked again at the next turn.
     Poll(io::Error),
     /// Accepting failed, for want of descriptors as a rule; it is tried again at the next tick.
@@ -105,6 +121,11 @@ impl fmt::Display for Problem {
                 write!(f, "{}: closed a WebSocket with {}: {error}", who(client), error.code())
             }
             Self::Timeout { client, kind } => write!(f, "{}: {kind}", who(client)),
+            Self::Proxy { client, error } => write!(f, "{}: refused a connection: {error}", who(client)),
+            Self::Stranger { client } => {
+                let why = "it is not trusted to begin with a PROXY protocol header";
+                write!(f, "{}: refused a connection: {why}", who(client))
+            }
             Self::Poll(error) => write!(f, "cannot ask what is ready: {error}"),
             Self::Accept(error) => write!(f, "cannot accept connections: {error}; trying again shortly"),
         }

@@ -204,8 +204,8 @@ impl Drop for Listener {
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.address {
-            Address::Ip(address) => address.fmt(f),
             Address::Unix(path) => write!(f, "unix:{path}"),
+            address => address.fmt(f),
         }
     }
 }

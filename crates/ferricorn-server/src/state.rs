@@ -16,11 +16,12 @@ use crate::access_log::{Access, Pending};
 use crate::board::Row;
 use crate::cells::{Cell, refusal_cell};
 use crate::clock::Clock;
-use crate::connection::{Connection, Ends, Request, RequestLine, Taken};
+use crate::connection::{Connection, Request, RequestLine, Taken};
 use crate::counting::Begun;
 use crate::host::{Config, Problem};
 use crate::listener::Listener;
 use crate::poller::{Poller, Readiness};
+use crate::proxies::Ends;
 use crate::slab::{Key, Slab};
 use crate::socket::Socket;
 
@@ -95,6 +96,7 @@ pub(crate) struct Call<A: Application> {
     pub(crate) request: Request,
     pub(crate) line: RequestLine,
     pub(crate) ends: Rc<Ends>,
+    pub(crate) ends_repeated: bool,
     pub(crate) memory: A::ConnectionMemory,
     pub(crate) extensions: Extensions,
     /// What the client of a WebSocket offers.
@@ -177,7 +179,7 @@ impl<A: Application> State<A> {
     pub(crate) fn accept(&mut self, index: usize, config: &Config) {
         while let Some(listener) = self.listeners.get(index) {
             match listener.accept() {
-                Ok((socket, client, server)) => self.open(socket, Ends { client, server }, config),
+                Ok((socket, client, server)) => self.open(socket, Ends::new(client, server), config),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => return,
                     // The client went before it was accepted.
@@ -194,11 +196,16 @@ impl<A: Application> State<A> {
     }
 
     pub(crate) fn open(&mut self, mut socket: Socket, ends: Ends, config: &Config) {
+        if config.proxies.refuses(ends.client.as_ref()) {
+            return self.problems.push(Problem::Stranger { client: ends.client });
+        }
         let key = self.connections.next_key();
         match self.poller.add(&mut socket, key.slot as usize) {
             Ok(()) => {
                 let http = http1::Connection::new(Rc::clone(&config.limits), self.clock.instant());
-                self.connections.insert(Connection::new(socket, http, ends, self.row.clone()));
+                let mut connection = Connection::new(socket, http, ends, self.row.clone());
+                connection.expect_proxies(&config.proxies);
+                self.connections.insert(connection);
                 self.row.add(Cell::CONNECTIONS_ACCEPTED, 1);
                 self.count_connections();
             }
@@ -258,9 +265,13 @@ impl<A: Application> State<A> {
             self.read_frames(key);
             return None;
         }
+        if connection.preface.is_some() {
+            return if self.read_preface(key, config) { self.next_call(key, config) } else { None };
+        }
         let now = self.clock.now();
         match connection.take_request(&mut self.buffer, &mut self.line, &now) {
-            Taken::Request(request) => {
+            Taken::Request(mut request) => {
+                let ends_repeated = connection.look_through(&mut request, config);
                 connection.sequence = connection.sequence.wrapping_add(1);
                 connection.body_given = request.websocket;
                 connection.quiet = false;
@@ -285,13 +296,14 @@ impl<A: Application> State<A> {
                     request,
                     line: std::mem::take(&mut self.line),
                     ends: Rc::clone(&connection.ends),
+                    ends_repeated,
                     memory: std::mem::take(&mut connection.memory),
                     extensions: connection.http.extensions(),
                     subprotocols: subprotocols.unwrap_or_default(),
                 })
             }
             Taken::Refused(error) => {
-                self.problems.push(Problem::Request { client: connection.ends.client.clone(), error });
+                self.problems.push(Problem::Request { client: connection.own_ends.client.clone(), error });
                 self.count_refused(key, error.status());
                 self.enqueue(key);
                 None
@@ -353,7 +365,7 @@ impl<A: Application> State<A> {
             if due {
                 let passed = connection.http.handle_timeout(&now);
                 if let Some(kind) = passed.filter(|kind| is_news(*kind)) {
-                    self.problems.push(Problem::Timeout { client: connection.ends.client.clone(), kind });
+                    self.problems.push(Problem::Timeout { client: connection.own_ends.client.clone(), kind });
                 }
                 // A ping that was due is no news for whoever waits.
                 if let Some(kind) = passed {

@@ -8,9 +8,7 @@ use std::os::fd::RawFd;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use asgi::{
-    Application, ExchangeId, Outcome, ReceiveEvent, ResponseStart, Scheme, ScopeKind, ScopeRef, SendError, SendEvent,
-};
+use asgi::{Application, ExchangeId, Outcome, ReceiveEvent, ResponseStart, ScopeKind, ScopeRef, SendError, SendEvent};
 use ferricorn_proto::http1::{Drain, Finished};
 
 use crate::cells::Cell;
@@ -18,7 +16,6 @@ use crate::exchanges::{Sent, Take};
 use crate::host::{Config, Host, Problem};
 use crate::listener::Listener;
 use crate::poller::{Poller, Readiness};
-use crate::scope::full_path;
 use crate::slab::Key;
 use crate::state::{Call, State};
 
@@ -239,7 +236,7 @@ impl<A: Application, H: Host> Worker<A, H> {
         if self.config.metrics {
             self.state.borrow().count_call();
         }
-        let path = full_path(&self.config.root_path, call.line.path());
+        let (root_path, path) = call.ends.paths(&self.config.root_path, call.line.path());
         let kind = if call.request.websocket {
             ScopeKind::WebSocket { subprotocols: &call.subprotocols }
         } else {
@@ -248,15 +245,16 @@ impl<A: Application, H: Host> Worker<A, H> {
         let scope = ScopeRef {
             kind,
             http_version: call.request.version,
-            scheme: Scheme::Http,
+            scheme: call.ends.scheme,
             path,
             raw_path: call.line.path(),
             query_string: call.line.query(),
-            root_path: &self.config.root_path,
+            root_path,
             headers: &call.request.headers,
             headers_repeated: call.request.headers_repeated,
             client: call.ends.client.as_ref(),
             server: Some(&call.ends.server),
+            ends_repeated: call.ends_repeated,
             extensions: call.extensions,
         };
         self.application.call(&scope, call.exchange, &mut call.memory);

@@ -44,6 +44,7 @@ impl Client {
         let (domain, address) = match address {
             Address::Ip(address) => (Domain::for_address(*address), (*address).into()),
             Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
+            Address::Name(..) => return Err(io::ErrorKind::InvalidInput.into()),
         };
         let socket = Socket::new(domain, Type::STREAM, None)?;
         // Small, so that a server that writes to one who does not read soon cannot.
