@@ -37,6 +37,7 @@ class ServerProcess:
         self._command = [sys.executable, "-m", module, app, *arguments]
         if not {"--port", "--bind", "--uds", "--fd"} & set(arguments):
             self._command += ["--port", "0"]
+        self._folder = ROOT
         self._pass_fds = tuple(pass_fds)
         self._environment = {"NO_COLOR": "1", "PYTHONUNBUFFERED": "1", **(environment or {})}
         self.lines: list[str] = []
@@ -46,7 +47,7 @@ class ServerProcess:
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
             self._command,
-            cwd=ROOT,
+            cwd=self._folder,
             env={**os.environ, **self._environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -128,6 +129,15 @@ class ServerProcess:
         match = re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
         assert match, f"no {name} in /proc"
         return int(match[1]) * 1024
+
+
+class Program(ServerProcess):
+    """A program of somebody's own that serves: `python ARGUMENTS` in `folder`."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        super().__init__("")
+        self._command = [sys.executable, *arguments]
+        self._folder = folder
 
 
 class StartProcess(Protocol):
