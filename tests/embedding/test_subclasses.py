@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 import pytest
@@ -104,3 +106,12 @@ def test_what_would_never_be_called_is_refused(name: str) -> None:
     with pytest.raises(TypeError) as refusal:
         type("Mine", (Server,), {name: overridden})
     assert str(refusal.value).startswith(f"Mine.{name} would never be called by ferricorn.Server: ")
+
+
+def test_the_page_names_what_a_server_has() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "embedding.md").read_text()
+    names = re.findall(r"^\| `(?:await )?(\w+)", page, re.MULTILINE)
+    server = Server(Config(App(), **QUIET))
+    public = {name for name in dir(server) if not name.startswith("_")}
+    assert len(names) > 8
+    assert set(names) <= public
