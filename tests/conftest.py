@@ -6,9 +6,8 @@ import importlib.util
 import logging
 import os
 import signal
-import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,11 +114,10 @@ def config_of(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> Ca
 
     made: list[Config] = []
 
-    class Recorder(cli.CommandServer):
-        def run(self, sockets: Sequence[socket.socket] | None = None) -> None:
-            made.append(self.config)
+    def record(config: Config, *_: object, **__: object) -> None:
+        made.append(config)
 
-    monkeypatch.setattr(cli, "CommandServer", Recorder)
+    monkeypatch.setattr(cli, "_run", record)
 
     def config(*arguments: str, **environment: str) -> Config:
         result = run(*arguments, **environment)

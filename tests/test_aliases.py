@@ -11,7 +11,7 @@ from click.testing import Result
 
 from ferricorn import reference
 from ferricorn.config import IGNORED, OPTIONS, Config
-from ferricorn.options import Choice, Ignored, Option
+from ferricorn.options import Choice, Flag, Ignored, Option
 
 ALIASES = [(flag, option) for option in OPTIONS for flag in option.aliases]
 every_alias = pytest.mark.parametrize(("flag", "option"), ALIASES, ids=[flag for flag, _ in ALIASES])
@@ -22,8 +22,13 @@ every_ignored_flag = pytest.mark.parametrize(
 
 @every_alias
 def test_an_alias_means_its_option(flag: str, option: Option, config_of: Callable[..., Config]) -> None:
+    meant: Any
+    if isinstance(option.kind, Flag):
+        meant = {option.name: True}
+        assert config_of("main:app", flag) == Config("main:app", **meant)
+        return
     text = option.kind.choices[-1] if isinstance(option.kind, Choice) else {"bind": "a:1"}.get(option.name, "400")
-    meant: Any = {option.name: option.kind.parse(text)}
+    meant = {option.name: option.kind.parse(text)}
     assert config_of("main:app", flag, text) == Config("main:app", **meant)
 
 

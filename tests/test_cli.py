@@ -13,7 +13,7 @@ from click.testing import Result
 
 from ferricorn import __version__, cli
 from ferricorn.config import OPTIONS, Config
-from ferricorn.kinds import Account, Address, Header, Listed, LogConfig, Trusted
+from ferricorn.kinds import Account, Address, Header, Listed, LogConfig, Size, Trusted
 from ferricorn.options import Choice, Flag, Kind, Number, Option, Permissions, Repeated, Seconds, Text
 
 every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
@@ -27,6 +27,7 @@ SAMPLES: dict[type[Kind], tuple[str, object]] = {
     Address: ("localhost:81", "localhost:81"),
     Header: ("X-Name: a, b", ("X-Name", "a, b")),
     LogConfig: ("a.json", "a.json"),
+    Size: ("3M", 3 * 1024 * 1024),
     Trusted: ("10.0.0.0/8", "10.0.0.0/8"),
 }
 """For each kind a text that is no option's default, and what it means."""

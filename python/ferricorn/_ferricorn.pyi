@@ -111,6 +111,9 @@ class Listener:
     def address(self) -> str:
         """As bound, in the syntax of `bind`, with the real port: "127.0.0.1:8000", "[::1]:8000", "unix:/run/a.sock"."""
 
+    removes_file: bool
+    """Whether closing it removes the file of its unix socket: True where `bind` made it. Always False for TCP."""
+
     def fileno(self) -> int: ...
     def close(self) -> None:
         """Closes the socket, and removes the file of a unix socket that `bind` made. Idempotent."""

@@ -8,6 +8,7 @@ from typing import Any, ParamSpec
 
 from ferricorn.config import Config
 from ferricorn.server import Server
+from ferricorn.supervisor import Supervisor
 
 P = ParamSpec("P")
 
@@ -28,4 +29,8 @@ def run(*app: Any, **options: Any) -> None:
 
     Raises SystemExit(3) when the server cannot start. Works in any thread, and where an event loop runs already.
     """
-    Server(Config(*app, **options)).run()
+    config = Config(*app, **options)
+    if config.is_supervised:
+        Supervisor(config).run()
+    else:
+        Server(config).run()

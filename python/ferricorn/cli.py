@@ -5,31 +5,24 @@ No option's default, bound or help text is written here.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
 import platform
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from ferricorn import discovery, environment, process, settings
-from ferricorn._ferricorn import Listener, __version__
+from ferricorn import discovery, environment, settings
+from ferricorn._ferricorn import __version__
 from ferricorn.config import IGNORED, OPTIONS, Config
 from ferricorn.errors import StartupError
-from ferricorn.lifespan import Lifespan
-from ferricorn.logging import error_log as log
 from ferricorn.options import ENVIRONMENT_PREFIX, Choice, Flag, Ignored, Option, Repeated
-from ferricorn.server import Server
-from ferricorn.serving import Serving
+from ferricorn.process_server import EXIT_INTERRUPTED, CommandServer
 from ferricorn.settings import Setting
-from ferricorn.signals import unwinding
-from ferricorn.systemd import Notifier
+from ferricorn.supervisor import Supervisor
 
 _EPILOG: Final = (
     f"Every option is also read from the environment, --log-level from ${ENVIRONMENT_PREFIX}LOG_LEVEL, "
@@ -44,10 +37,6 @@ _UNOFFERED: Final = frozenset(
     flag for o in OPTIONS for flag in (*o.aliases, f"--no-{o.flag}") if flag not in o.flags.split("/")
 )
 """Flags that are taken and not offered: other servers' spellings, and those that switch off what is off."""
-_LAST_SECONDS: Final = 2.0
-"""How long threads that requests left behind may keep the process after everything else has ended."""
-_EXIT_INTERRUPTED: Final = 130
-"""What a shell reports for a program that SIGINT has ended."""
 _TWO_WAY_FLAGS: Final = {o.flags.split("/")[0]: o.flags.split("/") for o in OPTIONS if "/" in o.flags}
 _COMMAND_LINE: Final = "command line"
 _DISCOVERED: Final = "found"
@@ -229,57 +218,6 @@ def _spelled(flag: str, value: str) -> str | None:
         return None
 
 
-class CommandServer(Server):
-    """A server that is all of its process: it speaks to systemd, and threads that requests left behind end with it."""
-
-    discovered = False
-    """Whether the application was looked for, so that the log has to say which one it is."""
-
-    @contextlib.contextmanager
-    def _process(self) -> Iterator[None]:
-        if self.discovered:
-            log.info("No application is named: serving %s", self.config.app, extra={"bold": self.config.app})
-        self._notifier = Notifier.take(os.environ)
-        try:
-            with unwinding(), process.prepared(self.config) as self._listeners:
-                process.become(self.config)
-                self._notifier.status("Starting the application")
-                yield
-        except StartupError as error:
-            self._notifier.status(str(error))
-            raise
-
-    def _announce(self, listeners: Sequence[Listener]) -> None:
-        super()._announce(listeners)
-        self._notifier.ready(f"Serving on {', '.join(self.addresses)}")
-        if self._notifier.interval:
-            self._feed_watchdog()
-
-    def _feed_watchdog(self) -> None:
-        """From the event loop, so that one that is blocked goes hungry."""
-        self._notifier.alive()
-        asyncio.get_running_loop().call_later(self._notifier.interval, self._feed_watchdog)
-
-    async def _finish(self, serving: Serving | None, lifespan: Lifespan, patient: bool) -> None:
-        self._notifier.stopping("Shutting down")
-        await super()._finish(serving, lifespan, patient)
-
-    def _gave_up(self) -> None:
-        timer = threading.Timer(_LAST_SECONDS, _exit_now, (_status(self),))
-        timer.daemon = True
-        timer.start()
-
-
-def _exit_now(status: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
-
-
-def _status(server: Server) -> int:
-    return _EXIT_INTERRUPTED if server.force_exit else 0
-
-
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
         python = f"{platform.python_implementation()} {platform.python_version()}"
@@ -292,24 +230,32 @@ def _serve(config: str | None, check_config: bool, print_config: bool, **_values
 
     Without APP it is looked for in main.py, app.py, api.py, asgi.py and the like.
     """
-    try:
-        given = settings.load(config) | _given()
-        if "app" not in given:
-            given["app"] = Setting(_discovered(given), _DISCOVERED)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    try:
-        chosen = Config(**{name: setting.value for name, setting in given.items()})
-    except (TypeError, ValueError) as error:
-        raise click.UsageError(f"{error}.") from None
+    given = _collect(config)
+    chosen = _configured(given)
     if check_config:
         _check(chosen)
     if print_config:
         click.echo(settings.render(given), nl=False)
     if not (check_config or print_config):
-        server = CommandServer(chosen)
-        server.discovered = given["app"].origin == _DISCOVERED
-        _run(server)
+        _run(chosen, config, discovered=given["app"].origin == _DISCOVERED)
+
+
+def _collect(path: str | None) -> dict[str, Setting]:
+    """Every value that was given, and where. Raises click.UsageError."""
+    try:
+        given = settings.load(path) | _given()
+        if "app" not in given:
+            given["app"] = Setting(_discovered(given), _DISCOVERED)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    return given
+
+
+def _configured(given: Mapping[str, Setting]) -> Config:
+    try:
+        return Config(**{name: setting.value for name, setting in given.items()})
+    except (TypeError, ValueError) as error:
+        raise click.UsageError(f"{error}.") from None
 
 
 def _discovered(given: Mapping[str, Setting]) -> str:
@@ -333,12 +279,18 @@ def _check(config: Config) -> None:
     click.echo("The configuration is valid.", err=True)
 
 
-def _run(server: CommandServer) -> None:
+def _run(config: Config, path: str | None, *, discovered: bool) -> None:
+    if config.is_supervised:
+        supervisor = Supervisor(config, lambda: _configured(_collect(path)))
+        supervisor.run()
+        sys.exit(supervisor.status)
+    server = CommandServer(config)
+    server.discovered = discovered
     try:
         server.run()
     except KeyboardInterrupt:
-        sys.exit(_EXIT_INTERRUPTED)
-    sys.exit(_status(server))
+        sys.exit(EXIT_INTERRUPTED)
+    sys.exit(server.status)
 
 
 def _given() -> dict[str, Setting]:

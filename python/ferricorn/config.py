@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from ferricorn.cpus import cpus
 from ferricorn.keywords import foreign, translated
-from ferricorn.kinds import Account, Address, Header, Level, Listed, LogConfig, Trusted
+from ferricorn.kinds import Account, Address, Header, Level, Listed, LogConfig, Size, Trusted
 from ferricorn.log_defaults import LOGGING_CONFIG as LOGGING_CONFIG  # noqa: PLC0414 (uvicorn has it here)
 from ferricorn.options import (
     Choice,
@@ -270,6 +271,45 @@ class Config:
         Flag(), True, WEBSOCKET, "Compress messages where the client offers it (permessage-deflate).", native=True
     )
 
+    workers: int | None = option(
+        Number("NUMBER", 0, 10_000),
+        None,
+        PROCESS,
+        "Worker processes under a supervisor; 0 is one for each CPU. Without this option, one process does everything.",
+        aliases={"-w": "gunicorn, hypercorn"},
+        fallbacks=("WEB_CONCURRENCY",),
+    )
+    preload: bool = option(
+        Flag(),
+        False,
+        PROCESS,
+        "Import the application once and fork the workers from that, so that they share its memory.",
+        uvicorn="",
+        aliases={"--preload-app": "gunicorn"},
+    )
+    limit_worker_memory: int = option(
+        Size(),
+        0,
+        PROCESS,
+        "Memory that a worker may have, with K, M or G behind the number; above it, it is replaced. 0 is no limit.",
+        uvicorn="",
+    )
+    limit_worker_lifetime: float = option(
+        Seconds(),
+        0.0,
+        PROCESS,
+        "How long a worker may serve; then it is replaced. 0 is no limit.",
+        uvicorn="",
+        aliases={"--workers-lifetime": "granian"},
+    )
+    timeout_worker_healthcheck: float = option(
+        Seconds(),
+        300.0,
+        PROCESS,
+        "How long a worker's event loop may be blocked before the worker is killed and replaced. 0 is no limit.",
+        aliases={"--timeout": "gunicorn", "-t": "gunicorn"},
+    )
+
     pid_file: str | None = option(
         Text("PATH"),
         None,
@@ -413,6 +453,22 @@ class Config:
             named.append(f"fd://{self.fd}")
         host = f"[{self.host}]" if ":" in self.host else self.host
         return tuple(named) or (f"{host}:{self.port}",)
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether worker processes serve, and not the process that has this configuration.
+
+        An application that is here already, and not to be imported, stays here where one process is enough.
+        """
+        recycles = self.limit_max_requests or self.limit_worker_memory or self.limit_worker_lifetime
+        if isinstance(self.app, str) and (self.workers == 1 or recycles):
+            return True
+        return self.workers not in (None, 1) or self.preload
+
+    @property
+    def worker_count(self) -> int:
+        """How many worker processes there are to be, where it is supervised."""
+        return cpus() if self.workers == 0 else self.workers or 1
 
     def native_options(self) -> dict[str, object]:
         """What the native worker reads: each native option by its name, header fields in bytes, names in lower case.

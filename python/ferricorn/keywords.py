@@ -44,15 +44,11 @@ FOREIGN: Final[Mapping[str, Foreign]] = {
     "ssl_context_factory": Foreign((None,), _NO_TLS),
     "callback_notify": Foreign((None,), "Nobody calls it: let a task of your own run beside Server.serve()."),
     "timeout_notify": Foreign((), "It goes with callback_notify."),
-    "workers": Foreign((1,), "There is one process yet."),
     "reload": Foreign((False,), "There is no reload yet."),
     "reload_dirs": Foreign((None, []), "There is no reload yet."),
     "reload_includes": Foreign((None, []), "There is no reload yet."),
     "reload_excludes": Foreign((None, []), "There is no reload yet."),
     "reload_delay": Foreign((0.25,), "There is no reload yet."),
-    "limit_max_requests": Foreign((None,), "There is no such limit yet."),
-    "limit_max_requests_jitter": Foreign((0,), "There is no such limit yet."),
-    "timeout_worker_healthcheck": Foreign((5,), "There is one process yet."),
 }
 """Those that have no flag on uvicorn's command line, or whose flag is refused there too."""
 

@@ -17,6 +17,8 @@ _ACCOUNT: Final = re.compile(r"[^\s:\0-]\S{0,255}")
 _HIGHEST_ID: Final = 2**32 - 2
 """One more means "leave it as it is" to the system."""
 _HIGHEST_LEVEL: Final = 100
+_SIZE: Final = re.compile(r"(\d+) ?([KMG]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
+_SHIFTS: Final = {"": 0, "K": 10, "M": 20, "G": 30}
 _FRAMING: Final = frozenset(
     ("connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
 )
@@ -179,3 +181,31 @@ def _bits_behind_prefix(network: str) -> int:
         raise ValueError(f"must be addresses, networks like 10.0.0.0/8, unix or *, not {network!r}")
     rest = width - int(length) if slash else 0
     return int.from_bytes(packed) & ((1 << rest) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Size(Kind):
+    """A size of memory: bytes, or in text also with K, M or G behind (1024, 1024 ** 2, 1024 ** 3 bytes)."""
+
+    metavar: str = "SIZE"
+    maximum: int = 2**53
+
+    def parse(self, text: str) -> int:
+        match = _SIZE.fullmatch(text.strip())
+        if not match:
+            raise ValueError(f"must be a number of bytes, with K, M or G behind it or not, not {text!r}")
+        return self.check(int(match[1]) << _SHIFTS[match[2].upper()])
+
+    def check(self, value: object) -> int:
+        if isinstance(value, str):
+            return self.parse(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"must be a number of bytes, not {value!r}")
+        check_bounds(value, 0, self.maximum)
+        return value
+
+    def show(self, value: Any) -> str:
+        for suffix in "GMK":
+            if value and not value % (1 << _SHIFTS[suffix]):
+                return f"{value >> _SHIFTS[suffix]}{suffix}"
+        return str(value)

@@ -63,6 +63,25 @@ def _leave_alone(config: Config) -> None:
     _set_levels(config)
 
 
+def reopen() -> None:
+    """Closes the files of all handlers, which open them anew with their next record: they may have been rotated."""
+    for handler in _file_handlers():
+        handler.acquire()
+        try:
+            if handler.stream is not None:
+                handler.stream.close()
+                # What FileHandler takes for "not open yet".
+                handler.stream = None
+        finally:
+            handler.release()
+
+
+def _file_handlers() -> set[logging.FileHandler]:
+    manager = logging.root.manager
+    loggers = [logging.root, *(found for found in manager.loggerDict.values() if isinstance(found, logging.Logger))]
+    return {handler for found in loggers for handler in found.handlers if isinstance(handler, logging.FileHandler)}
+
+
 def _configure_as_told(config: Config, source: str | Mapping[str, Any]) -> None:
     # Here, for logging.config takes memory and time that most servers need not spend.
     from ferricorn import logconfig

@@ -80,13 +80,13 @@ class PidFile:
 
 
 @contextlib.contextmanager
-def written(path: str | None) -> Iterator[None]:
-    """Keeps a pid file at `path`, or none for None."""
+def written(path: str | None, *, instead_of: int = 0) -> Iterator[None]:
+    """Keeps a pid file at `path`, or none for None. `instead_of` as in `PidFile.write`."""
     if path is None:
         yield
         return
     file = PidFile(path)
-    file.write()
+    file.write(instead_of=instead_of)
     try:
         yield
     finally:

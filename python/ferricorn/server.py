@@ -134,7 +134,7 @@ class Server:
         self._sockets = sockets
         try:
             with self._startup():
-                found = application.find(self.config)
+                found = self._find()
                 factory = loop_factory(self.config.loop)
                 if _in_event_loop():
                     self._run_in_thread(found, factory)
@@ -152,7 +152,10 @@ class Server:
         """
         self._sockets, self._repeat = sockets, Repeat.ALL
         with self._startup(), self.capture_signals():
-            await self._serve(application.find(self.config))
+            await self._serve(self._find())
+
+    def _find(self) -> object:
+        return application.find(self.config)
 
     @contextlib.contextmanager
     def _startup(self) -> Iterator[None]:
@@ -269,10 +272,12 @@ class Server:
             gc.collect()
             gc.freeze()
         self.addresses = tuple(listener.address for listener in listeners)
-        places = ", ".join(map(_as_url, self.addresses))
-        log.info("Ferricorn running on %s (Press CTRL+C to quit)", places, extra={"bold": places})
+        self._say_where()
         self.ready.set()
         self._settle(None)
+
+    def _say_where(self) -> None:
+        say_where(self.addresses)
 
     async def _finish(self, serving: Serving | None, lifespan: Lifespan, patient: bool) -> None:
         """Drains within the graceful timeout, or cuts at once where not `patient`; then lifespan shutdown (LIFE-10)."""
@@ -330,6 +335,12 @@ class Server:
             # A closed loop has nothing left to wake.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(event.set)
+
+
+def say_where(addresses: Sequence[str]) -> None:
+    """Logs that the server serves, and where: `addresses` in the syntax of `bind`."""
+    places = ", ".join(map(_as_url, addresses))
+    log.info("Ferricorn running on %s (Press CTRL+C to quit)", places, extra={"bold": places})
 
 
 def _in_event_loop() -> bool:

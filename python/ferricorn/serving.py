@@ -25,10 +25,13 @@ _CUT_SECONDS: Final = 1.0
 """How long cancelled requests may take to end."""
 
 
-def bound(config: Config) -> list[Listener]:
-    """The sockets that `config` asks for, listening. Raises StartupError where one cannot be had."""
+def bound(config: Config, addresses: Sequence[str] | None = None) -> list[Listener]:
+    """The sockets that `config` asks for, or those at `addresses`, listening. Raises StartupError where one fails."""
     with contextlib.ExitStack() as opened:
-        listeners = [opened.enter_context(contextlib.closing(bind(address, config))) for address in config.addresses]
+        listeners = [
+            opened.enter_context(contextlib.closing(bind(address, config)))
+            for address in (config.addresses if addresses is None else addresses)
+        ]
         opened.pop_all()
     return listeners
 

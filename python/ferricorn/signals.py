@@ -1,15 +1,17 @@
-"""Signals that ask the process to stop. Knows no server: it tells a callback."""
+"""Signals, and what hears them: a callback, or a loop that waits. Knows no server."""
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import enum
 import signal
+import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 _TERMINATED: Final = 128 + signal.SIGTERM
 """What a shell reports for a program that SIGTERM has ended."""
@@ -35,6 +37,53 @@ class Repeat(enum.Enum):
     HANDLED = enum.auto()
     """Those that the program has a handler of its own for: without one, the server's end is all that they meant."""
     NONE = enum.auto()
+
+
+class Inbox:
+    """The signals that arrive while it is entered, for a loop that waits until its descriptor is readable.
+
+    In a thread that is not the main one, none arrive; `wake` makes it readable there, too.
+    """
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self._numbers = tuple(numbers)
+        self._before: dict[int, Any] = {}
+        self._wakeup_before = -1
+        self._seen: collections.deque[int] = collections.deque()
+        self._readable, self._written = socket.socketpair()
+        self._readable.setblocking(False)
+        self._written.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._readable.fileno()
+
+    def wake(self) -> None:
+        with contextlib.suppress(OSError):
+            self._written.send(b"\0")
+
+    def take(self) -> list[int]:
+        """What has arrived since the last time, in order."""
+        with contextlib.suppress(BlockingIOError):
+            self._readable.recv(4096)
+        return [self._seen.popleft() for _ in range(len(self._seen))]
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._wakeup_before = signal.set_wakeup_fd(self._written.fileno(), warn_on_full_buffer=False)
+            for number in self._numbers:
+                self._before[number] = signal.signal(number, self._note) or signal.SIG_DFL
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self._before:
+            signal.set_wakeup_fd(self._wakeup_before)
+        self._readable.close()
+        self._written.close()
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self._seen.append(number)
 
 
 @contextlib.contextmanager

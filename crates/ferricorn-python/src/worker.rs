@@ -53,6 +53,18 @@ impl PyListener {
         self.lock().as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
+    #[getter]
+    fn removes_file(&self) -> bool {
+        self.lock().as_ref().is_some_and(Listener::removes_file)
+    }
+
+    #[setter]
+    fn set_removes_file(&self, removes: bool) {
+        if let Some(listener) = self.lock().as_mut() {
+            listener.set_removes_file(removes);
+        }
+    }
+
     fn close(&self) {
         self.lock().take();
     }

@@ -143,6 +143,19 @@ impl Listener {
         &self.address
     }
 
+    /// Whether dropping it removes the file of its unix socket: it was made here, or taken over from who made it.
+    pub fn removes_file(&self) -> bool {
+        self.made.is_some()
+    }
+
+    /// Says who removes the file of its unix socket. A TCP socket has none.
+    pub fn set_removes_file(&mut self, removes: bool) {
+        self.made = match &self.address {
+            Address::Unix(path) if removes && !path.is_empty() => Some(path.into()),
+            _ => None,
+        };
+    }
+
     /// Another handle of the same listening socket, which leaves the file of a unix socket alone.
     ///
     /// # Errors

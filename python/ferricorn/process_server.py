@@ -1,0 +1,83 @@
+"""A server that is all of its process: the command's own, or a worker's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from ferricorn import process
+from ferricorn._ferricorn import Listener
+from ferricorn.errors import StartupError
+from ferricorn.lifespan import Lifespan
+from ferricorn.logging import error_log as log
+from ferricorn.server import Server
+from ferricorn.serving import Serving
+from ferricorn.signals import unwinding
+from ferricorn.systemd import Notifier
+
+EXIT_INTERRUPTED: Final = 130
+"""What a shell reports for a program that SIGINT has ended."""
+_LAST_SECONDS: Final = 2.0
+"""How long threads that requests left behind may keep the process after everything else has ended."""
+
+
+class ProcessServer(Server):
+    """A server whose process ends with it, and with it the threads that requests left behind."""
+
+    @property
+    def status(self) -> int:
+        """The process's exit status."""
+        return EXIT_INTERRUPTED if self.force_exit else 0
+
+    def _gave_up(self) -> None:
+        timer = threading.Timer(_LAST_SECONDS, _exit_now, (self.status,))
+        timer.daemon = True
+        timer.start()
+
+
+class CommandServer(ProcessServer):
+    """The server of the command, where one process does everything: it speaks to systemd."""
+
+    discovered = False
+    """Whether the application was looked for, so that the log has to say which one it is."""
+
+    @contextlib.contextmanager
+    def _process(self) -> Iterator[None]:
+        if self.discovered:
+            log.info("No application is named: serving %s", self.config.app, extra={"bold": self.config.app})
+        self._notifier = Notifier.take(os.environ)
+        try:
+            with unwinding(), process.prepared(self.config) as listeners:
+                self._listeners = list(listeners.values())
+                process.become(self.config)
+                self._notifier.status("Starting the application")
+                yield
+        except StartupError as error:
+            self._notifier.status(str(error))
+            raise
+
+    def _announce(self, listeners: Sequence[Listener]) -> None:
+        super()._announce(listeners)
+        self._notifier.ready(f"Serving on {', '.join(self.addresses)}")
+        if self._notifier.interval:
+            self._feed_watchdog()
+
+    def _feed_watchdog(self) -> None:
+        """From the event loop, so that one that is blocked goes hungry."""
+        self._notifier.alive()
+        asyncio.get_running_loop().call_later(self._notifier.interval, self._feed_watchdog)
+
+    async def _finish(self, serving: Serving | None, lifespan: Lifespan, patient: bool) -> None:
+        self._notifier.stopping("Shutting down")
+        await super()._finish(serving, lifespan, patient)
+
+
+def _exit_now(status: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

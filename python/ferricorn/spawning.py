@@ -1,0 +1,215 @@
+"""How worker processes come to life: as new interpreters, or forked from one that has imported the application.
+
+Knows no pool and no signals' meaning.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Final, Protocol
+
+from ferricorn.channel import Channel, Word, pair
+from ferricorn.worker_process import Orders
+
+_LAST_SECONDS: Final = 2.0
+"""How long a template may take to end."""
+_FRESH: Final = "from ferricorn.worker_process import main; main({})"
+_TEMPLATE: Final = "from ferricorn.template import main; main({})"
+_GONE: Final = -int(signal.SIGKILL)
+"""The status of a process of which nobody can say how it ended."""
+
+
+class WorkerProcess(Protocol):
+    """A worker, as its supervisor sees it."""
+
+    channel: Channel
+
+    @property
+    def pid(self) -> int:
+        """0 while there is no process yet."""
+
+    def poll(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
+
+    def kill(self, number: int) -> None:
+        """Sends a signal, unless it has ended."""
+
+
+class Nursery(Protocol):
+    """Where worker processes come from."""
+
+    def start(self, generation: int, orders: Orders) -> WorkerProcess:
+        """A new worker. Those of one generation have the same code."""
+
+    def keep(self, generations: Iterable[int]) -> None:
+        """No worker of another generation will be asked for."""
+
+    def close(self) -> None: ...
+
+
+class FreshWorkers:
+    """Each worker is a new interpreter, which imports the application itself."""
+
+    def start(self, _generation: int, orders: Orders) -> WorkerProcess:
+        process, channel = _interpreter(_FRESH, orders)
+        return FreshWorker(process, channel)
+
+    def keep(self, generations: Iterable[int]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class FreshWorker:
+    """A child process."""
+
+    def __init__(self, process: subprocess.Popen[bytes], channel: Channel) -> None:
+        self._process = process
+        self.channel = channel
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        return self._process.poll()
+
+    def kill(self, number: int) -> None:
+        self._process.send_signal(number)
+
+
+def _interpreter(code: str, orders: Orders) -> tuple[subprocess.Popen[bytes], Channel]:
+    """A new interpreter like this one that runs `code` with the descriptor of a channel, on which it finds `orders`."""
+    ours, theirs = pair()
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001 (as multiprocessing does)
+    with theirs:
+        descriptor = theirs.fileno()
+        process = subprocess.Popen(
+            [sys.executable, *flags, "-c", code.format(descriptor)], pass_fds=(descriptor, *orders.listeners)
+        )
+    ours.send_object(orders)
+    return process, ours
+
+
+class ForkedWorkers:
+    """Workers are forked from a template process, one for each generation, which has imported the application."""
+
+    def __init__(self, selector: selectors.BaseSelector) -> None:
+        """`selector`: of the supervisor's loop, which calls the `data` of what is readable."""
+        self._selector = selector
+        self._templates: dict[int, Template] = {}
+
+    def start(self, generation: int, orders: Orders) -> WorkerProcess:
+        template = self._templates.get(generation)
+        if template is None:
+            template = self._templates[generation] = Template(orders)
+            self._selector.register(template, selectors.EVENT_READ, lambda: self._hear(generation))
+        return template.fork()
+
+    def keep(self, generations: Iterable[int]) -> None:
+        for generation in self._templates.keys() - set(generations):
+            self._drop(generation)
+
+    def close(self) -> None:
+        self.keep(())
+
+    def _hear(self, generation: int) -> None:
+        if not self._templates[generation].hear():
+            self._drop(generation)
+
+    def _drop(self, generation: int) -> None:
+        template = self._templates.pop(generation)
+        self._selector.unregister(template)
+        template.close()
+
+
+class Template:
+    """The supervisor's view of a template process."""
+
+    def __init__(self, orders: Orders) -> None:
+        self._process, self._channel = _interpreter(_TEMPLATE, orders)
+        self._is_ready = False
+        self._asked: deque[ForkedWorker] = deque()
+        self._workers: dict[int, ForkedWorker] = {}
+
+    def fileno(self) -> int:
+        return self._channel.fileno()
+
+    def fork(self) -> ForkedWorker:
+        worker = ForkedWorker()
+        self._asked.append(worker)
+        if self._is_ready:
+            self._ask(worker)
+        return worker
+
+    def hear(self) -> bool:
+        """Takes what the process says. False when it has ended."""
+        messages = self._channel.receive()
+        for message in messages or ():
+            self._hear(message)
+        return messages is not None
+
+    def close(self) -> None:
+        """Ends the process. Its workers go on, but nobody will tell how they end; those it has not made, never come."""
+        self._process.terminate()
+        try:
+            self._process.wait(_LAST_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        status = self._process.wait()
+        for worker in self._asked:
+            worker.status = status
+        for worker in self._workers.values():
+            worker.is_orphan = True
+        self._channel.close()
+
+    def _hear(self, message: list[Any]) -> None:
+        match message:
+            case [Word.READY]:
+                self._is_ready = True
+                for worker in self._asked:
+                    self._ask(worker)
+            case [Word.FORKED, pid]:
+                self._workers[pid] = self._asked.popleft()
+                self._workers[pid].pid = pid
+            case [Word.EXITED, pid, status]:
+                self._workers.pop(pid).status = status
+
+    def _ask(self, worker: ForkedWorker) -> None:
+        self._channel.send_descriptor(worker.end)
+
+
+class ForkedWorker:
+    """A child of a template process. Its status comes from there."""
+
+    def __init__(self) -> None:
+        self.channel, self.end = pair()
+        self.pid = 0
+        self.status: int | None = None
+        self.is_orphan = False
+
+    def poll(self) -> int | None:
+        if self.status is None and self.is_orphan and (self.channel.is_over or not _exists(self.pid)):
+            self.status = _GONE
+        return self.status
+
+    def kill(self, number: int) -> None:
+        if self.pid and self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,340 @@
+"""The supervisor: owns the listening sockets and sees to it that worker processes serve them. Serves nothing itself.
+
+pool.py decides how many workers there are to be, spawning.py makes them; this file waits for signals, for what workers
+say and for the time, and does what was decided. One thread, no event loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ferricorn import handover, logging, process
+from ferricorn._ferricorn import Listener
+from ferricorn.channel import Word
+from ferricorn.config import Config
+from ferricorn.errors import EXIT_STARTUP_FAILURE, StartupError
+from ferricorn.logging import error_log as log
+from ferricorn.pool import Member, Pool, Stage
+from ferricorn.process_server import EXIT_INTERRUPTED
+from ferricorn.server import say_where
+from ferricorn.signals import Inbox
+from ferricorn.spawning import ForkedWorkers, FreshWorkers, Nursery, WorkerProcess
+from ferricorn.systemd import Notifier
+from ferricorn.worker_process import Orders
+
+_LOOK_SECONDS: Final = 0.5
+"""How often the workers' memory, age and health are looked at."""
+_STOP_MARGIN: Final = 15.0
+"""What a worker may take for its end beyond the timeouts that it was given, before it is killed."""
+_SIGNALS: Final = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGCHLD,
+)
+_NEEDS_NAME: Final = "Worker processes import the application: it has to be given as text, for example 'main:app'."
+_SCALED: Final = {signal.SIGTTIN: +1, signal.SIGTTOU: -1}
+
+
+@dataclass(eq=False, slots=True)
+class Worker:
+    """A worker of the pool, with its process."""
+
+    member: Member
+    process: WorkerProcess
+
+
+class Supervisor:
+    """Runs `config.workers` worker processes: `Supervisor(Config("main:app", workers=4)).run()`.
+
+    `reread` gives the configuration anew for a reload (SIGHUP); where to listen stays as it was.
+    """
+
+    def __init__(self, config: Config, reread: Callable[[], Config] | None = None) -> None:
+        self.config = config
+        self.addresses: tuple[str, ...] = ()
+        """Where it listens, in the syntax of `bind`, with the real ports."""
+        self.status = 0
+        """The process's exit status, when `run` has returned."""
+        self._reread = reread
+        self._should_exit = False
+        self._stops = 0
+        self._has_announced = False
+        self._listeners: Mapping[str, Listener] = {}
+        self._workers: dict[Member, Worker] = {}
+        self._inbox = Inbox(_SIGNALS)
+        self._selector = selectors.DefaultSelector()
+        self._nursery: Nursery = ForkedWorkers(self._selector) if config.preload else FreshWorkers()
+        self._pool = Pool(self, config.worker_count)
+        self._successor: handover.Successor | None = None
+        self._predecessor = handover.Predecessor.take(os.environ)
+        self._notifier = Notifier.take(os.environ)
+        self._next_alive = 0.0
+
+    @property
+    def should_exit(self) -> bool:
+        """Set it to True, in any thread, to stop the workers and return from `run`."""
+        return self._should_exit
+
+    @should_exit.setter
+    def should_exit(self, value: bool) -> None:
+        self._should_exit = value
+        self._inbox.wake()
+
+    def run(self) -> None:
+        """Serves until should_exit, SIGINT, SIGTERM or SIGQUIT. Raises SystemExit(3) when it cannot start."""
+        try:
+            logging.configure(self.config)
+            if not isinstance(self.config.app, str):
+                raise StartupError(_NEEDS_NAME)
+            log.info("Started parent process [%d]", os.getpid())
+            with process.prepared(self.config, self._predecessor) as self._listeners:
+                self.addresses = tuple(listener.address for listener in self._listeners.values())
+                with self._selector, self._inbox, contextlib.closing(self._nursery):
+                    self._watch(self._inbox.fileno(), lambda: None)
+                    self._supervise()
+        except StartupError as error:
+            log.error("%s", error, exc_info=error.__cause__)
+            sys.exit(EXIT_STARTUP_FAILURE)
+        log.info("Finished parent process [%d]", os.getpid())
+
+    # --- the loop
+
+    def _supervise(self) -> None:
+        next_look = time.monotonic()
+        while not self._is_over():
+            self._pool.step(time.monotonic())
+            wait = min(self._pool.next_step(), next_look) - time.monotonic()
+            for key, _ in self._selector.select(max(wait, 0.0)):
+                key.data()
+            for number in self._inbox.take():
+                self._handle_signal(number)
+            if self._should_exit and not self._pool.stopping:
+                self._stop(patient=False)
+            self._reap()
+            now = time.monotonic()
+            if now >= next_look:
+                next_look = now + _LOOK_SECONDS
+                self._look(now)
+        if self._pool.failed:
+            raise StartupError("The workers could not start, so the server does not.")
+
+    def _is_over(self) -> bool:
+        return (self._pool.stopping or self._pool.failed) and not self._workers
+
+    def _watch(self, descriptor: int, callback: Callable[[], None]) -> None:
+        self._selector.register(descriptor, selectors.EVENT_READ, callback)
+
+    def _unwatch(self, descriptor: int) -> None:
+        if descriptor in self._selector.get_map():
+            self._selector.unregister(descriptor)
+
+    def _handle_signal(self, number: int) -> None:
+        match number:
+            case signal.SIGINT | signal.SIGTERM:
+                self._stop_signal(number)
+            case signal.SIGQUIT:
+                self._stop(patient=False)
+                self._cut()
+            case signal.SIGHUP:
+                self._reload()
+            case signal.SIGTTIN | signal.SIGTTOU:
+                self._scale(_SCALED[signal.Signals(number)])
+            case signal.SIGUSR1:
+                logging.reopen()
+                self._tell_all(Word.REOPEN)
+            case signal.SIGUSR2:
+                self._hand_over()
+
+    # --- what operators ask for
+
+    def _stop_signal(self, number: int) -> None:
+        self._stops += 1
+        if not self._pool.stopping:
+            self._stop(patient=False)
+        elif number == signal.SIGINT:
+            self.status = EXIT_INTERRUPTED
+            if self._stops > 2:
+                self._kill_all()
+            else:
+                self._cut()
+
+    def _stop(self, *, patient: bool) -> None:
+        if not self._pool.stopping:
+            log.info("Stopping %d worker process(es)", len(self._workers))
+            if not patient:
+                self._notifier.stopping("Shutting down")
+        self._pool.stop(time.monotonic(), patient=patient)
+
+    def _cut(self) -> None:
+        self._tell_all(Word.CUT)
+
+    def _kill_all(self) -> None:
+        for worker in self._workers.values():
+            worker.process.kill(signal.SIGKILL)
+
+    def _tell_all(self, word: Word) -> None:
+        for worker in self._workers.values():
+            worker.process.channel.send(word)
+
+    def _reload(self) -> None:
+        if self._pool.stopping:
+            return
+        if self._reread is not None:
+            try:
+                config = self._reread()
+                logging.configure(config)
+                self.config = config
+            except (StartupError, TypeError, ValueError) as error:
+                log.error("The configuration is not taken over: %s", error)
+                return
+        log.info("Reloading: every worker process is replaced")
+        self._pool.renew()
+
+    def _scale(self, change: int) -> None:
+        self._pool.count = max(self._pool.count + change, 1)
+        log.info("Now running %d worker process(es)", self._pool.count)
+
+    def _hand_over(self) -> None:
+        if self._pool.stopping or self._successor is not None:
+            return
+        self._successor = handover.Successor(self._listeners)
+        log.info("Handing over to a new parent process [%d]", self._successor.pid)
+        self._watch(self._successor.fileno(), self._hear_successor)
+
+    def _hear_successor(self) -> None:
+        assert self._successor is not None
+        successor, self._successor = self._successor, None
+        self._unwatch(successor.fileno())
+        if successor.has_taken_over():
+            for listener in self._listeners.values():
+                listener.removes_file = False
+            log.info("The new parent process [%d] serves: this one stops", successor.pid)
+            self._stop(patient=True)
+        else:
+            log.error("The new parent process [%d] did not start: this one goes on", successor.pid)
+
+    # --- what workers do
+
+    def _hear(self, worker: Worker) -> None:
+        messages = worker.process.channel.receive()
+        if messages is None:
+            self._unwatch(worker.process.channel.fileno())
+        for message in messages or ():
+            self._hear_message(worker, message)
+
+    def _hear_message(self, worker: Worker, message: list[Any]) -> None:
+        now = time.monotonic()
+        match message:
+            case [Word.READY]:
+                self._pool.became_ready(worker.member, now)
+                self._announce()
+            case [Word.RETIRE, reason]:
+                self._retire(worker, reason)
+            case [Word.LEAVES]:
+                self._pool.leaves(worker.member, now, self._longest_stop())
+
+    def _announce(self) -> None:
+        if not self._has_announced:
+            self._has_announced = True
+            say_where(self.addresses)
+            self._notifier.ready(f"Serving on {', '.join(self.addresses)}")
+        if len(self._pool.serving) >= self._pool.count:
+            self._predecessor.tell_ready()
+
+    def _retire(self, worker: Worker, reason: str) -> None:
+        log.info("Worker process [%d] is replaced: %s", worker.process.pid, reason)
+        self._pool.retires(worker.member)
+
+    def _reap(self) -> None:
+        for worker in list(self._workers.values()):
+            status = worker.process.poll()
+            if status is not None:
+                self._bury(worker, status)
+
+    def _bury(self, worker: Worker, status: int) -> None:
+        # What it said last may still be unread.
+        self._hear(worker)
+        self._unwatch(worker.process.channel.fileno())
+        worker.process.channel.close()
+        del self._workers[worker.member]
+        if worker.member.stage is Stage.STOPPING:
+            log.debug("Worker process [%d] %s", worker.process.pid, _how(status))
+        else:
+            before = " before it was ready" if worker.member.stage is Stage.STARTING else ""
+            log.error("Worker process [%d] %s%s", worker.process.pid, _how(status), before)
+        self._pool.exited(worker.member, time.monotonic(), by_itself=status >= 0)
+        self._nursery.keep({self._pool.generation, *(member.generation for member in self._pool.members)})
+
+    def _look(self, now: float) -> None:
+        for worker in self._workers.values():
+            if worker.member.stage is Stage.READY:
+                self._look_at(worker, now)
+
+    def _look_at(self, worker: Worker, now: float) -> None:
+        lifetime, memory = self.config.limit_worker_lifetime, self.config.limit_worker_memory
+        if lifetime and now - worker.member.ready >= lifetime:
+            self._retire(worker, f"it has served for {lifetime:g} seconds")
+        elif memory and (resident := resident_memory(worker.process.pid)) > memory:
+            self._retire(worker, f"it has {resident >> 20} MiB of memory, more than {memory >> 20}")
+
+    # --- what the pool decides
+
+    def start(self, member: Member) -> None:
+        descriptors = tuple(listener.fileno() for listener in self._listeners.values())
+        started = self._nursery.start(member.generation, Orders(self.config, descriptors, sys.path))
+        worker = self._workers[member] = Worker(member, started)
+        self._watch(started.channel.fileno(), lambda: self._hear(worker))
+
+    def stop(self, member: Member, *, patient: bool) -> float:
+        worker = self._workers[member].process
+        worker.channel.send(Word.STOP, patient, self.config.timeout_graceful_shutdown)
+        if member.stage is Stage.STARTING:
+            worker.kill(signal.SIGTERM)
+        return self._longest_stop()
+
+    def kill(self, member: Member) -> None:
+        worker = self._workers[member].process
+        log.error("Worker process [%d] did not stop in time: killed", worker.pid)
+        worker.kill(signal.SIGKILL)
+
+    def rollout_failed(self) -> None:
+        log.error("The new worker process could not start: the old ones go on")
+
+    def starts_again(self, delay: float) -> None:
+        if delay:
+            log.warning("The next worker process is started in %g seconds", delay)
+
+    def _longest_stop(self) -> float:
+        return 2 * self.config.timeout_graceful_shutdown + _STOP_MARGIN
+
+
+def _how(status: int) -> str:
+    if status >= 0:
+        return f"ended with status {status}"
+    try:
+        return f"was ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was ended by signal {-status}"
+
+
+def resident_memory(pid: int) -> int:
+    """The memory that a process has now, in bytes; 0 where it cannot be told."""
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0

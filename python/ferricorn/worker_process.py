@@ -1,0 +1,117 @@
+"""A worker process: a server that is told by the supervisor, over a channel, when to stop.
+
+`python -c "from ferricorn.worker_process import main; main(FD)"` is how it comes to life, FD being its end of the
+channel; with --preload, template.py forks it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ferricorn import logging
+from ferricorn._ferricorn import Listener
+from ferricorn.channel import Channel, Word
+from ferricorn.config import Config
+from ferricorn.process import become
+from ferricorn.process_server import ProcessServer
+
+_FORWARDED: Final = (signal.SIGINT, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a worker has to know to begin."""
+
+    config: Config
+    listeners: Sequence[int]
+    """Descriptors of sockets that listen."""
+    path: Sequence[str]
+    """sys.path."""
+
+
+def main(descriptor: int) -> None:
+    """The process of a worker that was started anew. `descriptor`: of its end of the channel."""
+    ignore_forwarded()
+    channel = Channel(socket.socket(fileno=descriptor))
+    orders: Orders = channel.receive_object()
+    sys.path[:] = orders.path
+    become(orders.config)
+    sys.exit(run(orders, channel))
+
+
+def run(orders: Orders, channel: Channel, found: object = None) -> int:
+    """Serves until the supervisor says otherwise, `found` where it has been imported already. The exit status."""
+    ignore_forwarded()
+    listeners = [Listener.bind(f"fd://{descriptor}") for descriptor in orders.listeners]
+    server = WorkerServer(orders.config, listeners, channel, found)
+    signal.signal(signal.SIGUSR1, lambda *_: logging.reopen())
+    server.run()
+    return server.status
+
+
+def ignore_forwarded() -> None:
+    """Leaves what a terminal sends to all processes of a command to the supervisor."""
+    # By a handler that does nothing: SIG_IGN would be inherited by the programs that the application starts.
+    for number in _FORWARDED:
+        signal.signal(number, lambda *_: None)
+
+
+class WorkerServer(ProcessServer):
+    """A server that serves with others, on sockets that are theirs too."""
+
+    def __init__(self, config: Config, listeners: Sequence[Listener], channel: Channel, found: object) -> None:
+        super().__init__(config, listeners)
+        self._channel = channel
+        self._preloaded = found
+
+    def _limit_reached(self, limit: int) -> None:
+        self._channel.send(Word.RETIRE, f"it has served {limit} requests")
+
+    def _find(self) -> object:
+        return super()._find() if self._preloaded is None else self._preloaded
+
+    async def _serve(self, found: object) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._channel.fileno(), self._hear)
+        try:
+            await super()._serve(found)
+        finally:
+            loop.remove_reader(self._channel.fileno())
+
+    def _say_where(self) -> None:
+        self._channel.send(Word.READY)
+
+    def _hear(self) -> None:
+        messages = self._channel.receive()
+        if messages is None:
+            # Without a supervisor nobody would ever stop this process.
+            asyncio.get_running_loop().remove_reader(self._channel.fileno())
+            self.should_exit = True
+        for message in messages or ():
+            self._obey(message)
+
+    def _obey(self, message: list[Any]) -> None:
+        match message:
+            case [Word.STOP, patient, timeout]:
+                self.drains_patiently = patient
+                self.timeout_graceful_shutdown = timeout
+                self.should_exit = True
+            case [Word.CUT]:
+                self.should_exit = True
+                self.force_exit = True
+            case [Word.REOPEN]:
+                logging.reopen()
+
+    def _on_signal(self, number: int) -> None:
+        if number == signal.SIGINT:
+            return
+        # Somebody meant this process alone: others have to take over.
+        self._channel.send(Word.LEAVES)
+        self.drains_patiently = True
+        super()._on_signal(number)
