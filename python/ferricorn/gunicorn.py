@@ -54,7 +54,7 @@ _WITHOUT_EFFECT: Final = {
     "pre_request": "the hook is for WSGI",
     "post_request": "the hook is for WSGI",
     "statsd_host": "requests are not reported to statsd",
-    "secure_scheme_headers": "the scheme is not taken from header fields of this list",
+    "secure_scheme_headers": "the scheme is that of X-Forwarded-Proto",
     "forwarder_headers": "there is no WSGI environment to put them into",
     "header_map": "header fields are passed on as they came",
     "strip_header_spaces": "such a request is refused",
@@ -266,6 +266,9 @@ def settings(cfg: Any, log: Any) -> dict[str, Any]:
         "loop": _setting(cfg, "asgi_loop", "auto"),
         "lifespan": _setting(cfg, "asgi_lifespan", "auto"),
         "root_path": _setting(cfg, "root_path", ""),
+        # gunicorn believes the peers of unix sockets always.
+        "forwarded_allow_ips": [*cfg.forwarded_allow_ips, "unix"],
+        "proxy_protocol": _takes_proxy_protocol(cfg),
         "ws_max_size": _setting(cfg, "websocket_max_message_size", None),
         "backlog": cfg.backlog,
         # Ours would have no limit at 0; gunicorn's does not keep such a connection.
@@ -282,6 +285,10 @@ def _setting(cfg: Any, name: str, otherwise: Any) -> Any:
     """A setting that older versions of gunicorn do not have."""
     setting = cfg.settings.get(name)
     return otherwise if setting is None else setting.get()
+
+
+def _takes_proxy_protocol(cfg: Any) -> bool:
+    return _setting(cfg, "proxy_protocol", "off") not in ("off", False)
 
 
 def _has_handlers(log: Any) -> bool:
@@ -310,8 +317,8 @@ def _refused(cfg: Any) -> str:
         return "Ferricorn's worker does not speak HTTP/2 yet: set http_protocols to h1 and http2_cleartext to off."
     if (protocol := _setting(cfg, "protocol", "http")) != "http":
         return f"Ferricorn's worker speaks HTTP alone: the protocol {protocol!r} cannot be served."
-    if _setting(cfg, "proxy_protocol", "off") not in ("off", False):
-        return "Ferricorn's worker does not speak the PROXY protocol yet: set proxy_protocol to off."
+    if _takes_proxy_protocol(cfg) and set(cfg.proxy_allow_ips) != set(cfg.forwarded_allow_ips):
+        return "Ferricorn's worker trusts one list of proxies: set proxy_allow_ips and forwarded_allow_ips to the same."
     return ""
 
 

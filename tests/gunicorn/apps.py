@@ -26,6 +26,9 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"].endswith("/scope"):
         await respond(send, repr((scope["root_path"], type(asyncio.get_running_loop()).__module__)).encode())
         return
+    if scope["path"] == "/client":
+        await respond(send, scope["client"][0].encode())
+        return
     if scope["path"] == "/fail":
         raise LookupError("nothing there")
     if scope["method"] == "POST":

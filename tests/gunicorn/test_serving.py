@@ -70,6 +70,23 @@ def test_preloaded_application_and_factory(start_gunicorn: StartGunicorn) -> Non
     assert server.stop() == 0
 
 
+def test_who_is_believed_is_gunicorns_setting(start_gunicorn: StartGunicorn, tmp_path: Path) -> None:
+    """Its own addresses are those that gunicorn trusts by default, and the peers of unix sockets always."""
+    path = tmp_path / "socket"
+    ask = request(target=b"/client", headers=[(b"x-forwarded-for", b"192.0.2.7")])
+    binds = ("--bind", "127.0.0.1:0", "--bind", f"unix:{path}")
+    trusting = start_gunicorn(APP, *binds).wait_until_running()
+    assert [trusting.exchange_at(place, ask).body for place in trusting.addresses] == [b"192.0.2.7"] * 2
+    strict = start_gunicorn(APP, "--forwarded-allow-ips", "10.0.0.1").wait_until_running()
+    assert strict.exchange(ask).body == b"127.0.0.1"
+
+
+def test_proxy_protocol(start_gunicorn: StartGunicorn) -> None:
+    server = start_gunicorn(APP, "--proxy-protocol").wait_until_running()
+    header = b"PROXY TCP4 192.0.2.7 10.0.0.1 4711 80\r\n"
+    assert server.exchange(header + request(target=b"/client")).body == b"192.0.2.7"
+
+
 def test_an_idle_connection_is_closed_after_keepalive(start_gunicorn: StartGunicorn) -> None:
     server = start_gunicorn(APP, "--keep-alive", "1").wait_until_running()
     with server.connect() as client:
@@ -154,6 +171,7 @@ def test_an_application_that_is_not_there_stops_gunicorn(start_gunicorn: StartGu
         (("--certfile", "CERTIFICATE"), "does not speak TLS"),
         (("--http2-cleartext", "prior-knowledge"), "does not speak HTTP/2"),
         (("--protocol", "uwsgi"), "'uwsgi' cannot be served"),
+        (("--proxy-protocol", "--proxy-allow-from", "10.0.0.1"), "one list of proxies"),
     ],
 )
 def test_what_cannot_be_served_is_refused_before_there_are_workers(

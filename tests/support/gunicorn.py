@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
+from tests.support.client import Address, Client, Response
 from tests.support.process import ServerProcess
 
 LISTENING = re.compile(r"Listening at: (.*) \(\d+\)")
@@ -37,6 +38,12 @@ class GunicornProcess(ServerProcess):
             place.removeprefix("unix:") if place.startswith("unix:") else _host_and_port(place) for place in places
         ]
         return self
+
+    def exchange_at(self, address: Address, data: bytes) -> Response:
+        """A request at one of several addresses."""
+        with Client.connect(address) as client:
+            client.send(data)
+            return client.response()
 
     def wait_for_worker(self) -> int:
         """The pid of the next worker that is started."""
