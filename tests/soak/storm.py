@@ -26,6 +26,7 @@ APP: Final = "tests.soak.apps:app"
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 60.0
 SETTLED_SECONDS: Final = 1.0
+ENDED: Final = "yes"
 RECENT: Final = 1.0
 """Seconds: who has answered within them is a worker that serves."""
 MAX_REQUESTS: Final = "1000"
@@ -72,7 +73,7 @@ SERVERS: Final = {
         f"uvicorn {APP} --workers 2 --no-access-log --port PORT",
         max_requests="--limit-max-requests",
     ),
-    "granian": Server(f"granian {APP} --interface asgi --workers 2 --port PORT"),
+    "granian": Server(f"granian {APP} --interface asgi --workers 2 --respawn-failed-workers --port PORT"),
     "hypercorn": Server(
         f"hypercorn {APP} --workers 2 --bind 127.0.0.1:PORT", reloads=False, max_requests="--max-requests"
     ),
@@ -150,15 +151,18 @@ class Running:
                 return process
         return None
 
-    def stop(self, workers: list[int]) -> tuple[bool, int]:
-        """Whether all of it ends at SIGTERM, and how many processes it leaves behind."""
-        os.kill(self.supervisor(workers), signal.SIGTERM)
+    def stop(self, workers: list[int]) -> str:
+        """How it ends at SIGTERM: `yes` is well."""
+        try:
+            os.kill(self.supervisor(workers), signal.SIGTERM)
+        except ProcessLookupError:
+            return "it did before"
         end = time.monotonic() + STOP_SECONDS
         while (left := descendants(os.getpid())) and time.monotonic() < end:
             self.process.poll()
             reap({self.process.pid})
             time.sleep(0.05)
-        return not left, len(left)
+        return f"no: {len(left)} processes left" if left else ENDED
 
 
 @dataclass
@@ -181,7 +185,7 @@ class Storm:
         while True:
             await asyncio.sleep(seconds)
             reap({self.server.process.pid})
-            self.server.process.poll()
+            self.load.stopped |= self.server.process.poll() is not None and not descendants(os.getpid())
             with suppress(ProcessLookupError):
                 await what()
 
@@ -234,8 +238,8 @@ async def storm(options: argparse.Namespace, name: str, server: Server, argument
         for task in tasks:
             task.cancel()
         seconds = time.monotonic() - begun
-        ended, left = running.stop(weather.workers() or list(load.workers))
-        outcome = Outcome(name, load, weather, seconds, ended, left)
+        ended = running.stop(weather.workers() or list(load.workers))
+        outcome = Outcome(name, load, weather, seconds, ended)
         if options.log:
             options.log.write(running.output())
         if options.verbose:
@@ -251,8 +255,7 @@ class Outcome:
     load: Load
     weather: Storm
     seconds: float
-    ended: bool
-    left: int
+    ended: str
 
     @property
     def failed(self) -> int:
@@ -271,8 +274,8 @@ class Outcome:
         if times:
             p50, p99 = (statistics.quantiles(times, n=100)[n] * 1000 for n in (49, 98))
             print(f"  latency: p50 {p50:.1f} ms, p99 {p99:.1f} ms, longest {times[-1] * 1000:.0f} ms")
-        if not self.ended:
-            print(f"  did not end within {STOP_SECONDS:g} seconds of SIGTERM: {self.left} processes left")
+        if self.ended != ENDED:
+            print(f"  ends at SIGTERM: {self.ended}")
 
     def print_failures(self, begun: float) -> None:
         """Each failure with the last thing that was done before it."""
@@ -293,7 +296,7 @@ class Outcome:
             f"{load.held.total()}",
             f"{load.closed_idle}",
             f"{longest:.1f} s",
-            "yes" if self.ended else f"no: {self.left} left",
+            self.ended,
         )
         return f"| {' | '.join(cells)} |"
 
@@ -323,15 +326,15 @@ def reloads(name: str, arguments: list[str], count: int) -> bool:
                 reload_once(running, supervisor, complete)
         before, after = seen[0], seen[-1]
         grown = after.resident - before.resident
-        ended, left = running.stop([])
+        ended = running.stop([])
     flat = (before.descriptors, before.sockets, before.threads, before.children) == (
         after.descriptors,
         after.sockets,
         after.threads,
         after.children,
     )
-    print(f"  {'flat' if flat and grown <= ALLOWED_GROWTH else 'NOT FLAT'}; memory {grown:+} KiB; {left} left behind")
-    return flat and grown <= ALLOWED_GROWTH and ended
+    print(f"  {'flat' if flat and grown <= ALLOWED_GROWTH else 'NOT FLAT'}; memory {grown:+} KiB; ends: {ended}")
+    return flat and grown <= ALLOWED_GROWTH and ended == ENDED
 
 
 def reload_once(running: Running, supervisor: int, complete: int) -> None:
@@ -393,7 +396,7 @@ def main() -> int:
         outcomes[-1].print()
     if len(outcomes) > 1:
         print(HEADING, *(outcome.row() for outcome in outcomes), sep="\n")
-    return int(any(outcome.failed or not outcome.ended for outcome in outcomes))
+    return int(any(outcome.failed or outcome.ended != ENDED for outcome in outcomes))
 
 
 if __name__ == "__main__":
