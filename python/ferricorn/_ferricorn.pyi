@@ -29,7 +29,7 @@ OPTION_NAMES: tuple[str, ...]
 """The keys that `Worker` reads from its `options`: each must be there, and no other may be."""
 
 class Hooks(Protocol):
-    """What the worker tells the process, on the worker's thread. Exceptions are reported, not raised."""
+    """What the worker tells the process, on the worker's thread as a rule. Exceptions are reported, not raised."""
 
     def application_failed(self, exception: BaseException | None, problem: str) -> None:
         """An application call ended badly: `exception` with its traceback, or None where it returned too early."""
@@ -42,6 +42,15 @@ class Hooks(Protocol):
 
     def limit_reached(self) -> None:
         """The application was called `limit_max_requests` times. Called once; the worker goes on serving."""
+
+    def stack(self) -> Sequence[tuple[str, int | None, str, str | None]] | None:
+        """What the loop's thread is in: (file, line, function, text of the line), the innermost last.
+
+        None where the loop does not run. Called on another thread, as `stalled` is.
+        """
+
+    def stalled(self, message: str) -> bool:
+        """The loop is blocked, or runs again. Whether it is in the log: if not, the message goes to standard error."""
 
     def drained(self) -> None:
         """After `Worker.drain`: the last connection is closed. Called once."""
@@ -136,6 +145,7 @@ class Worker:
     """Serves one application on one event loop, on the thread that made it.
 
     `loop.add_reader(worker.fileno(), worker.poll)` makes it live; `tick` has to be called about twice a second.
+    `beat` or `tick` has to be called four times within the seconds of the option `stall_warning`, until `close`.
     """
 
     def __new__(
@@ -161,6 +171,9 @@ class Worker:
 
     def tick(self) -> None:
         """Looks at the coarse deadlines: call it every `TICK_SECONDS`."""
+
+    def beat(self) -> None:
+        """Shows that the event loop runs, as `poll` and `tick` do."""
 
     def drain(self, *, patient: bool = False) -> None:
         """Stops accepting and lets running exchanges finish; then calls `hooks.drained()`.

@@ -416,6 +416,14 @@ class Config:
         aliases={"--graceful-timeout": "gunicorn, hypercorn", "--workers-kill-timeout": "granian"},
     )
 
+    stall_warning: float = option(
+        Seconds(),
+        1.0,
+        LOGGING,
+        "How long the event loop may be blocked before the log says so, and by what code. 0 is never.",
+        native=True,
+        uvicorn="",
+    )
     log_level: str | int | None = option(
         Level("LEVEL", tuple(LOG_LEVELS), synonyms=(("warn", "warning"),)),
         None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
@@ -18,9 +19,12 @@ from ferricorn.errors import StartupError
 from ferricorn.interface import Application
 from ferricorn.logging import Access, access_log, log_accesses
 from ferricorn.logging import error_log as log
+from ferricorn.stalls import LoopThread, log_stall
 
 LOOK_SECONDS: Final = 0.5
 """How often what waits looks around: a signal that comes just before a wait is begun does not end it."""
+_BEATS_PER_STALL: Final = 4
+"""How often the loop shows that it runs in the time after which it counts as blocked."""
 _CUT_SECONDS: Final = 1.0
 """How long cancelled requests may take to end."""
 
@@ -86,8 +90,12 @@ class Serving:
             state=state,
             asgi_version=application.version,
             options=config.native_options()
-            | {"access_log": _wants_access_log(config), "limit_max_requests": max_requests},
-            hooks=Reports(self._drained.set, lambda: limit_reached(max_requests)),
+            | {
+                "access_log": _wants_access_log(config),
+                "limit_max_requests": max_requests,
+                "stall_warning": _stall_warning(config),
+            },
+            hooks=Reports(self._drained.set, lambda: limit_reached(max_requests), LoopThread(self._loop)),
             board=board,
             row=row,
         )
@@ -96,11 +104,17 @@ class Serving:
         except NotImplementedError:
             self._worker.close()
             raise StartupError(f"The event loop {self._loop!r} cannot watch file descriptors.") from None
-        self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+        self._beats_per_tick = _beats_per_tick(_stall_warning(config))
+        self._beats = 0
+        self._timer = self._loop.call_later(TICK_SECONDS / self._beats_per_tick, self._beat)
 
-    def _tick(self) -> None:
-        self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
-        self._worker.tick()
+    def _beat(self) -> None:
+        self._timer = self._loop.call_later(TICK_SECONDS / self._beats_per_tick, self._beat)
+        self._beats += 1
+        if self._beats % self._beats_per_tick:
+            self._worker.beat()
+        else:
+            self._worker.tick()
 
     async def drain(self, timeout: float, hurry: asyncio.Event, *, patient: bool = False) -> bool:
         """Stops accepting and lets what runs finish, for `timeout` seconds or until `hurry`. Whether all did finish.
@@ -156,6 +170,15 @@ def _wants_access_log(config: Config) -> bool:
     return config.access_log and access_log.isEnabledFor(logging.INFO)
 
 
+def _stall_warning(config: Config) -> float:
+    return config.stall_warning if log.isEnabledFor(logging.WARNING) else 0.0
+
+
+def _beats_per_tick(stall_warning: float) -> int:
+    """At most 100: below 20 ms, what blocks a loop cannot be told from a busy machine."""
+    return min(math.ceil(_BEATS_PER_STALL * TICK_SECONDS / stall_warning), 100) if stall_warning else 1
+
+
 async def ends_before(work: Coroutine[Any, Any, Any], event: asyncio.Event) -> bool:
     """Runs `work` until it ends, or cancels it when `event` is set. Whether it ended by itself; its error is raised."""
     if event.is_set():
@@ -180,9 +203,11 @@ async def ends_before(work: Coroutine[Any, Any, Any], event: asyncio.Event) -> b
 class Reports:
     """What the native worker tells, put into the log: its `hooks`."""
 
-    def __init__(self, drained: Callable[[], None], limit_reached: Callable[[], None]) -> None:
+    def __init__(self, drained: Callable[[], None], limit_reached: Callable[[], None], thread: LoopThread) -> None:
         self.drained = drained
         self.limit_reached = limit_reached
+        self.stack = thread.stack
+        self.stalled = log_stall
 
     def application_failed(self, exception: BaseException | None, problem: str) -> None:
         log.error("%s", problem, exc_info=exception)

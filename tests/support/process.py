@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import re
@@ -144,6 +145,16 @@ class StartProcess(Protocol):
     """Starts a server process that the fixture ends."""
 
     def __call__(self, app: str, *arguments: str, **more: Any) -> ServerProcess: ...
+
+
+def threads(pid: int) -> list[str]:
+    """The names of the process's threads, cut at 15 characters (Linux)."""
+    names = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        # One that ends meanwhile.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            names.append((task / "comm").read_text().rstrip("\n"))
+    return names
 
 
 def _as_address(place: str) -> Address:

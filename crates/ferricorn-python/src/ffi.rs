@@ -484,3 +484,65 @@ fn entered(body: impl FnOnce(Python<'_>) -> PyResult<Py<PyAny>>) -> *mut ffi::Py
         ptr::null_mut()
     })
 }
+
+/// A thread, to be sent signals from others: by the kernel's number, which stays safe when the thread has ended.
+#[derive(Clone, Copy)]
+pub(crate) struct SignalledThread(i32);
+
+impl SignalledThread {
+    pub(crate) fn new(id: i32) -> Self {
+        Self(id)
+    }
+
+    /// The one that calls.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn current() -> Self {
+        // SAFETY: takes nothing, changes nothing, cannot fail.
+        Self(unsafe { libc::gettid() })
+    }
+
+    /// Sends it a signal. Whether it could be sent: not where the thread has ended.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn signal(self, number: i32) -> bool {
+        // SAFETY: by numbers alone, so it is sound for a thread that has ended too; what the signal does is decided by
+        // who installed its handler.
+        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), self.0, number) == 0 }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn current() -> Self {
+        Self(0)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn signal(self, _: i32) -> bool {
+        false
+    }
+}
+
+/// A signal that nobody handles, sends or gives a meaning: a real-time one, away from both ends of their range, which
+/// other programs prefer. None but on Linux, where threads can be signalled by number.
+pub(crate) fn unused_signal() -> Option<i32> {
+    #[cfg(target_os = "linux")]
+    let mut signals = (libc::SIGRTMIN() + 6..=libc::SIGRTMAX() - 3).rev();
+    #[cfg(not(target_os = "linux"))]
+    let mut signals = std::iter::empty();
+    signals.find(|number| signal_handler(*number) == libc::SIG_DFL)
+}
+
+/// The address of the signal's handler.
+pub(crate) fn signal_handler(number: i32) -> usize {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: nothing is changed, and the action is written to memory of its size; zeros are an action as well, should
+    // the call fail.
+    unsafe {
+        libc::sigaction(number, ptr::null(), action.as_mut_ptr());
+        action.assume_init().sa_sigaction
+    }
+}
+
+/// Has the signal be ignored, wherever it is still on its way to a thread too.
+pub(crate) fn ignore_signal(number: i32) {
+    // SAFETY: ignoring is no code that could run in a bad moment.
+    unsafe { libc::signal(number, libc::SIG_IGN) };
+}

@@ -8,6 +8,8 @@ mod application;
 mod awaitable;
 mod backstop;
 mod board;
+mod busiest;
+mod dump;
 mod event_loop;
 mod exchange;
 mod ffi;
@@ -16,8 +18,10 @@ mod metrics;
 mod options;
 mod scope;
 mod send;
+mod stack;
 mod task;
 mod waiter;
+mod watchdog;
 mod worker;
 
 /// The native part of Ferricorn.

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyAnyMethods, PyDict};
 
 /// Every key that is read: each must be there, and no other may be.
-pub(crate) const NAMES: [&str; 23] = [
+pub(crate) const NAMES: &[&str] = &[
     "access_log",
     "date_header",
     "forwarded_allow_ips",
@@ -26,6 +26,7 @@ pub(crate) const NAMES: [&str; 23] = [
     "proxy_protocol",
     "root_path",
     "server_header",
+    "stall_warning",
     "timeout_keep_alive",
     "timeout_request_body",
     "timeout_request_head",
@@ -73,6 +74,15 @@ pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<Config> {
         metrics: options.get::<Option<String>>("metrics_bind")?.is_some(),
         ..Config::default()
     })
+}
+
+/// How long the event loop may be blocked before that is logged; zero: it is not.
+///
+/// # Errors
+/// As [`read`], which has to be called as well.
+pub(crate) fn stall_warning(options: &Bound<'_, PyDict>) -> PyResult<Duration> {
+    let seconds: f64 = Options(options).get("stall_warning")?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
 struct Options<'a, 'py>(&'a Bound<'py, PyDict>);

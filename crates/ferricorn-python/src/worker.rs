@@ -19,6 +19,7 @@ use crate::host::{PollSoon, Process};
 use crate::options;
 use crate::scope::Scopes;
 use crate::send::os_error;
+use crate::watchdog::{Watch, Watchdog};
 
 /// A bound, listening, non-blocking socket.
 #[pyclass(frozen, module = "ferricorn", name = "Listener")]
@@ -88,6 +89,7 @@ pub(crate) struct PyWorker(ThreadBound<State>);
 struct State {
     server: Rc<Server>,
     quiet: Quiet,
+    watchdog: Watchdog,
 }
 
 /// After so many ticks without a request, memory that is kept for the next ones is given back.
@@ -127,9 +129,12 @@ impl PyWorker {
         row: usize,
     ) -> PyResult<Self> {
         let mut config = options::read(options)?;
+        let watched = board.is_some();
         if let Some(board) = board {
             config.row = board.get().row(row)?;
         }
+        let watchdog = Watch { row: config.row.clone(), watched, threshold: options::stall_warning(options)? };
+        let watchdog = Watchdog::new(py, hooks.clone_ref(py), watchdog)?;
         let scopes = Scopes::new(py, state, asgi_version)?;
         let event_loop = EventLoop::new(r#loop)?;
         let poll_soon = Py::new(py, PollSoon::new(r#loop)?)?;
@@ -141,7 +146,7 @@ impl PyWorker {
         PythonApplication::attach(&worker);
         Process::attach(py, &worker)?;
         ffi::keep_heap();
-        Ok(Self(ThreadBound::new(State { server: worker, quiet: Quiet::default() })))
+        Ok(Self(ThreadBound::new(State { server: worker, quiet: Quiet::default(), watchdog })))
     }
 
     fn fileno(&self) -> PyResult<RawFd> {
@@ -155,11 +160,16 @@ impl PyWorker {
     }
 
     fn tick(&self, py: Python<'_>) -> PyResult<()> {
-        let State { server, quiet } = self.0.get()?;
+        let State { server, quiet, .. } = self.0.get()?;
         server.application().for_loop(py, || server.tick());
         if quiet.has_come(server.calls()) {
             ffi::trim_heap();
         }
+        Ok(())
+    }
+
+    fn beat(&self) -> PyResult<()> {
+        self.0.get()?.server.beat();
         Ok(())
     }
 
@@ -173,9 +183,10 @@ impl PyWorker {
         self.0.get()?.server.application().cancel(py)
     }
 
-    fn close(&self) -> PyResult<()> {
-        self.0.get()?.server.close();
-        Ok(())
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let State { server, watchdog, .. } = self.0.get()?;
+        server.close();
+        watchdog.close(py)
     }
 
     #[getter]

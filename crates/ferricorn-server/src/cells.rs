@@ -16,7 +16,8 @@ impl Cell {
     pub(crate) const LAYOUT: Self = Self(0);
     /// Goes up while the worker's process runs, whatever its event loop does.
     pub const NATIVE_BEAT: Self = Self(1);
-    /// Goes up with every turn of the worker's event loop that has work, and with every tick.
+    /// Goes up with every turn of the worker's event loop that has work, with every call of the application, and with
+    /// every tick.
     pub const LOOP_BEAT: Self = Self(2);
     /// 1 in the row of a worker that runs.
     pub const WORKERS: Self = Self(3);

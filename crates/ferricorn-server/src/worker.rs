@@ -116,7 +116,7 @@ impl<A: Application, H: Host> Worker<A, H> {
 
     /// As [`Worker::poll`], waiting for at most `timeout` for something to be ready (None: for ever).
     pub(crate) fn wait(&self, timeout: Option<Duration>) {
-        self.config.row.add(Cell::LOOP_BEAT, 1);
+        self.beat();
         let mut events = {
             let state = &mut *self.state.borrow_mut();
             // An application may run a loop inside the loop: then the outer turn has the buffer of events.
@@ -136,9 +136,14 @@ impl<A: Application, H: Host> Worker<A, H> {
         self.state.borrow_mut().events = Some(events);
     }
 
+    /// Shows that the event loop runs, as [`Worker::poll`] and [`Worker::tick`] do.
+    pub fn beat(&self) {
+        self.config.row.add(Cell::LOOP_BEAT, 1);
+    }
+
     /// Looks at the deadlines. To be called about every half second.
     pub fn tick(&self) {
-        self.config.row.add(Cell::LOOP_BEAT, 1);
+        self.beat();
         self.turn(|| {
             let state = &mut *self.state.borrow_mut();
             state.clock.update();
@@ -233,6 +238,8 @@ impl<A: Application, H: Host> Worker<A, H> {
 
     fn call(&self, key: Key, mut call: Call<A>) {
         self.flush_late();
+        // A turn of many short calls is no loop that is blocked.
+        self.beat();
         if self.config.metrics {
             self.state.borrow().count_call();
         }
