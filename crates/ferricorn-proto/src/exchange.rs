@@ -187,6 +187,7 @@ impl Exchange {
     }
 
     /// A part of the body of `length` bytes. None: ignore it.
+    #[inline]
     pub(crate) fn body(&mut self, event: &'static str, length: u64, more: bool) -> Result<Option<Part>, SendError> {
         self.check_type(event)?;
         let first = match self.state {

@@ -211,6 +211,11 @@ impl<A: Application> Connection<A> {
         }
     }
 
+    /// Whether somebody wants to know of the response.
+    pub(crate) fn is_noted(&self) -> bool {
+        self.log.is_some() || self.begun.is_some()
+    }
+
     pub(crate) fn socket(&mut self) -> &mut Socket {
         &mut self.socket
     }

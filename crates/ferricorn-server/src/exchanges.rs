@@ -6,6 +6,7 @@ use asgi::{Application, ExchangeId, Message, Outcome, ReceiveEvent, ResponseStar
 use ferricorn_proto::http1::{self, Finished};
 use ferricorn_proto::{Content, Now};
 
+use crate::board::Row;
 use crate::cells::Cell;
 use crate::connection::Part;
 use crate::file;
@@ -185,17 +186,14 @@ impl<A: Application> State<A> {
         if let SendEvent::ResponseStart(start) = event {
             return self.start(exchange, &start);
         }
-        let (last, is_message) = (is_last(&event), matches!(event, SendEvent::WebSocketSend(_)));
+        let last = is_last(&event);
         let key = key_of(exchange);
         let Some(connection) = self.connections.get_mut(key) else { return Err(SendError::Disconnected) };
         if connection.sequence != exchange.sequence {
             return Ok(Sent::Complete);
         }
         let now = self.clock.now();
-        apply(&mut connection.http, event, &now)?;
-        if is_message {
-            self.row.add(Cell::MESSAGES_SENT, 1);
-        }
+        apply(&mut connection.http, event, &now, &self.row)?;
         connection.send_blocked = false;
         let http = &mut connection.http;
         if !http.exchange_is_open() && http.websocket().is_some() {
@@ -219,10 +217,8 @@ impl<A: Application> State<A> {
         let blocked = connection.http.transmit().len() > HIGH_WATER;
         connection.send_blocked = blocked;
         let over = connection.is_over(&now);
-        let is_noted = connection.log.is_some() || connection.begun.is_some();
-        if is_noted && connection.http.response_status() == Some(101) {
-            self.log_access(key);
-            self.count_response(key);
+        if connection.is_noted() && connection.http.response_status() == Some(101) {
+            self.note_response(key);
         }
         self.enqueue(key);
         match (over, blocked) {
@@ -246,18 +242,18 @@ impl<A: Application> State<A> {
     /// The response of the connection's exchange is complete: it is logged, and written at the end of the turn.
     pub(crate) fn complete(&mut self, key: Key) {
         self.wake_receive(key);
-        self.log_access(key);
-        self.count_response(key);
+        self.note_response(key);
         self.enqueue(key);
     }
 
-    fn log_access(&mut self, key: Key) {
-        if let Some(connection) = self.connections.get_mut(key)
-            && let Some(pending) = connection.log.take()
-        {
+    /// Logs and counts the response, where somebody wants to know of it.
+    fn note_response(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.is_noted()) else { return };
+        if let Some(pending) = connection.log.take() {
             let status = connection.http.response_status().unwrap_or_default();
             self.accesses.push(pending.finished(connection.logged_client(), status));
         }
+        self.count_response(key);
     }
 
     pub(crate) fn finish(&mut self, exchange: ExchangeId, outcome: Outcome) -> Finished {
@@ -286,14 +282,23 @@ impl<A: Application> State<A> {
 }
 
 /// Puts an event on the wire.
-fn apply<B, T>(http: &mut http1::Connection<B>, event: SendEvent<B, T>, now: &Now<'_>) -> Result<(), SendError>
+fn apply<B, T>(
+    http: &mut http1::Connection<B>,
+    event: SendEvent<B, T>,
+    now: &Now<'_>,
+    row: &Row,
+) -> Result<(), SendError>
 where
     B: AsRef<[u8]>,
     T: AsRef<str> + Into<B>,
 {
     match event {
         SendEvent::ResponseBody { body, more_body } => http.body(Content::Bytes(body), more_body, now),
-        SendEvent::WebSocketSend(message) => http.websocket_send(message, now),
+        SendEvent::WebSocketSend(message) => {
+            http.websocket_send(message, now)?;
+            row.add(Cell::MESSAGES_SENT, 1);
+            Ok(())
+        }
         SendEvent::ResponsePathsend { path } => {
             let (file, count) = file::whole(&path)?;
             http.pathsend(file, count, now)

@@ -68,6 +68,7 @@ impl Poller {
     }
 
     /// Fills `events` with what is ready, waiting for at most `timeout` (None: for ever).
+    #[inline]
     pub(crate) fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 /// The scope's `path`: `root_path` is before it, where a proxy has taken it away (SCP-22, SCP-23).
+#[inline]
 pub(crate) fn full_path<'a>(root_path: &str, path: Cow<'a, str>) -> Cow<'a, str> {
     if root_path.is_empty() || is_under(root_path, &path) {
         return path;
@@ -15,6 +16,7 @@ fn is_under(root_path: &str, path: &str) -> bool {
 }
 
 /// A path percent-decoded once, then UTF-8 with U+FFFD for what is none (SCP-20, SCP-21).
+#[inline]
 pub(crate) fn decode(raw: &[u8]) -> Cow<'_, str> {
     if !raw.contains(&b'%') {
         return String::from_utf8_lossy(raw);

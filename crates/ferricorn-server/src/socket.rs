@@ -28,10 +28,12 @@ macro_rules! either {
 }
 
 impl Socket {
+    #[inline]
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         retry(|| either!(self, stream => stream.read(buffer)))
     }
 
+    #[inline]
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         retry(|| either!(self, stream => stream.write(bytes)))
     }
