@@ -182,17 +182,28 @@ class Worker:
         `patient` is for a worker that another one replaces: idle connections stay for their keep-alive timeout, and are
         served once more when a request comes; the backlog is left to the other. A call without it may follow.
 
-        Where nothing is open, `drained` is called before this returns.
+        WebSockets go on for the option timeout_websocket_drain, then they are closed with 1012. Where nothing is open,
+        `drained` is called before this returns.
         """
 
-    def cancel(self) -> int:
-        """Cancels the tasks of the exchanges that still run, and returns how many there were."""
+    def set_healthy(self, healthy: bool) -> None:
+        """What the health path says; 503 anyway once a drain has begun."""
+
+    def cancel(self, *, websockets: bool = True) -> int:
+        """Cancels the tasks of the exchanges that still run, and returns how many there were.
+
+        Without `websockets`, those of WebSockets that have been accepted go on.
+        """
 
     def close(self) -> None:
         """Closes every connection and the listeners, whatever state they are in. Idempotent."""
 
     @property
     def connections(self) -> int: ...
+    @property
+    def websockets(self) -> int:
+        """WebSockets that have been accepted and are still open, or whose application calls have not ended."""
+
     @property
     def exchanges(self) -> int:
         """Application calls that have not ended."""

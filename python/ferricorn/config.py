@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from ferricorn.cpus import cpus
 from ferricorn.keywords import foreign, translated
-from ferricorn.kinds import Account, Address, Header, Level, Listed, LogConfig, Size, Trusted
+from ferricorn.kinds import Account, Address, Header, Level, Listed, LogConfig, RequestPath, Size, Trusted
 from ferricorn.log_defaults import LOGGING_CONFIG as LOGGING_CONFIG  # noqa: PLC0414 (uvicorn has it here)
 from ferricorn.options import (
     Choice,
@@ -193,6 +193,15 @@ class Config:
     )
     server_header: bool = option(Flag(), True, RESPONSES, "Add the Server header field.", native=True)
     date_header: bool = option(Flag(), True, RESPONSES, "Add the Date header field.", native=True)
+    health_path: str = option(
+        RequestPath(),
+        "",
+        RESPONSES,
+        "Path on which GET and HEAD are answered 200, or 503 once the server is about to stop, without the application "
+        "and without a line in the access log. Empty is none.",
+        native=True,
+        uvicorn="",
+    )
 
     proxy_headers: bool = option(
         Flag(),
@@ -414,6 +423,30 @@ class Config:
         TIMEOUTS,
         "How long running requests may take to finish when the server stops; then they are cancelled.",
         aliases={"--graceful-timeout": "gunicorn, hypercorn", "--workers-kill-timeout": "granian"},
+    )
+    timeout_websocket_drain: float = option(
+        Seconds(),
+        0.0,
+        TIMEOUTS,
+        "How long open WebSockets go on when the server stops, or a worker process is replaced; then they are closed "
+        "with 1012. It may be longer than timeout_graceful_shutdown.",
+        native=True,
+        uvicorn="",
+    )
+    timeout_lifespan_shutdown: float = option(
+        Seconds(),
+        60.0,
+        TIMEOUTS,
+        "How long the application may take to shut down when all requests have finished. 0 is no limit.",
+        uvicorn="",
+    )
+    drain_delay: float = option(
+        Seconds(),
+        0.0,
+        TIMEOUTS,
+        "How long the server still accepts and serves after SIGTERM, with health_path answered 503, before it stops: "
+        "for load balancers that have to notice first.",
+        uvicorn="",
     )
 
     stall_warning: float = option(

@@ -253,7 +253,7 @@ class _WorkerServer(Server):
         self.should_exit = True
 
     def _on_signal(self, number: int) -> None:
-        handle = self._gunicorn.handle_quit if number == signal.SIGINT else self._gunicorn.handle_exit
+        handle = self._gunicorn.handle_exit if number == signal.SIGTERM else self._gunicorn.handle_quit
         handle(number, None)
 
 

@@ -16,6 +16,7 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ACCOUNT: Final = re.compile(r"[^\s:\0-]\S{0,255}")
 _HIGHEST_ID: Final = 2**32 - 2
 """One more means "leave it as it is" to the system."""
+_PATH: Final = re.compile(r"/[!\"$->@-~]*")
 _HIGHEST_LEVEL: Final = 100
 _SIZE: Final = re.compile(r"(\d+) ?([KMG]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
 _SHIFTS: Final = {"": 0, "K": 10, "M": 20, "G": 30}
@@ -61,6 +62,19 @@ def _as_text(part: object) -> str:
     if not isinstance(part, str):
         raise TypeError(f"must be a pair of texts, not {part!r}")
     return part
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPath(Text):
+    """A path as it stands in a request line, without a query; empty for none."""
+
+    metavar: str = "PATH"
+
+    def check(self, value: object) -> str:
+        path = Text.check(self, value)
+        if path and not _PATH.fullmatch(path):
+            raise ValueError(f"must be a path like /health, not {path!r}")
+        return path
 
 
 @dataclass(frozen=True, slots=True)

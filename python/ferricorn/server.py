@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Final
 
@@ -72,7 +72,10 @@ class Server:
         """Set when the server serves. Never set when it could not start: wait with a timeout."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._force = asyncio.Event()
+        self._serving: Serving | None = None
+        self._delaying = False
         self._should_exit = False
         self._force_exit = False
         self._used = False
@@ -109,6 +112,7 @@ class Server:
     @force_exit.setter
     def force_exit(self, value: bool) -> None:
         self._force_exit = value
+        self._wake(self._hurry, value)
         self._wake(self._force, value)
 
     async def wait_started(self) -> None:
@@ -116,7 +120,7 @@ class Server:
         await asyncio.wrap_future(self._outcome)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 (uvicorn's signature)
-        """Called for each SIGINT and SIGTERM, in the main thread: begins the stop. A subclass may do more."""
+        """Called for each SIGINT, SIGTERM and SIGQUIT, in the main thread: begins the stop. A subclass may do more."""
         self._on_signal(sig)
 
     def capture_signals(self) -> contextlib.AbstractContextManager[None]:
@@ -212,6 +216,7 @@ class Server:
         if self._should_exit:
             self._stop.set()
         if self._force_exit:
+            self._hurry.set()
             self._force.set()
         log.info("Started server process [%d]", os.getpid())
         adapted = await application.make(found, self.config)
@@ -249,12 +254,14 @@ class Server:
                 board=self._board,
                 row=self._row,
             )
+            self._serving = serving
             self._announce(listeners)
             await self._stop.wait()
         except asyncio.CancelledError:
             patient = False
             raise
         finally:
+            self._serving = None
             await self._finish(serving, lifespan, patient)
 
     def _limit_reached(self, limit: int) -> None:
@@ -292,8 +299,9 @@ class Server:
         if self._force_exit:
             await lifespan.abandon()
         else:
-            # Unbounded while all goes well: what the application saves now is worth waiting for. Force still ends it.
-            timeout = None if finished else self.timeout_graceful_shutdown
+            # Longer while all goes well: what the application saves now is worth waiting for. Force still ends it.
+            well = self.config.timeout_lifespan_shutdown or None
+            timeout = well if finished else self.timeout_graceful_shutdown
             await ends_before(lifespan.shutdown(timeout), self._force)
         if not finished:
             self._gave_up()
@@ -302,7 +310,7 @@ class Server:
         """Whether all requests finished by themselves."""
         try:
             finished = patient and await serving.drain(
-                self.timeout_graceful_shutdown, self._force, patient=self.drains_patiently
+                self.timeout_graceful_shutdown, self._hurry, patient=self.drains_patiently
             )
             if not finished:
                 await serving.cut(self._reason_to_cut(patient))
@@ -313,6 +321,8 @@ class Server:
     def _reason_to_cut(self, patient: bool) -> str:
         if self._force_exit:
             return "forced to exit"
+        if self._hurry.is_set():
+            return "asked to stop at once"
         if not patient:
             return "the server was cancelled"
         return f"not finished {self.timeout_graceful_shutdown:g} seconds after the stop"
@@ -326,15 +336,39 @@ class Server:
             raise KeyboardInterrupt
         if number == signal.SIGINT and self._should_exit:
             self.force_exit = True
+        elif number == signal.SIGTERM and self._delays():
+            self._delaying = True
+            self._call_soon(self._begin_delay)
         else:
+            if number == signal.SIGQUIT:
+                self._wake(self._hurry, True)
             self.should_exit = True
 
+    def _delays(self) -> bool:
+        """Whether SIGTERM begins the drain delay: the first one does, while the server serves."""
+        is_serving = self._serving is not None
+        return self.config.drain_delay > 0 and is_serving and not (self._delaying or self._should_exit)
+
+    def _begin_delay(self) -> None:
+        """Serves on for drain_delay seconds, says on the health path that it will not for longer, and then stops."""
+        if self._serving is not None:
+            seconds = self.config.drain_delay
+            log.info("Serving for another %g seconds. (a second signal ends that)", seconds)
+            self._serving.set_healthy(False)
+            asyncio.get_running_loop().call_later(seconds, self._end_delay)
+
+    def _end_delay(self) -> None:
+        self.should_exit = True
+
     def _wake(self, event: asyncio.Event, value: bool) -> None:
-        loop = self._loop
-        if value and loop is not None:
+        if value:
+            self._call_soon(event.set)
+
+    def _call_soon(self, callback: Callable[[], None]) -> None:
+        if self._loop is not None:
             # A closed loop has nothing left to wake.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(event.set)
+                self._loop.call_soon_threadsafe(callback)
 
 
 def say_where(addresses: Sequence[str]) -> None:

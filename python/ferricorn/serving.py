@@ -27,6 +27,8 @@ _BEATS_PER_STALL: Final = 4
 """How often the loop shows that it runs in the time after which it counts as blocked."""
 _CUT_SECONDS: Final = 1.0
 """How long cancelled requests may take to end."""
+_CLOSE_SECONDS: Final = 5.0
+"""How long a WebSocket's client and its application may take to end it after timeout_websocket_drain."""
 
 
 def bound(config: Config, addresses: Sequence[str] | None = None) -> list[Listener]:
@@ -82,6 +84,7 @@ class Serving:
         max_requests = _with_jitter(config)
         self._drained = asyncio.Event()
         self._listeners = listeners
+        self._websocket_drain = config.timeout_websocket_drain
         self._loop = asyncio.get_running_loop()
         self._worker = Worker(
             application.call,
@@ -119,8 +122,9 @@ class Serving:
     async def drain(self, timeout: float, hurry: asyncio.Event, *, patient: bool = False) -> bool:
         """Stops accepting and lets what runs finish, for `timeout` seconds or until `hurry`. Whether all did finish.
 
-        `patient` is for a process that another one replaces: within `timeout`, idle connections stay for as long as
-        ever, and are served once more. `hasten` ends that.
+        WebSockets go on for timeout_websocket_drain, also where that is longer. `patient` is for a process that another
+        one replaces: within `timeout`, idle connections stay for as long as ever, and are served once more. `hasten`
+        ends that.
         """
         self._worker.drain(patient=patient)
         # The worker has handles of its own: while one is left open, clients go on being queued.
@@ -128,29 +132,45 @@ class Serving:
             listener.close()
         if not self._drained.is_set():
             log.info("Waiting for connections to close. (CTRL+C to force quit)")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout):
-                    await ends_before(self._drained.wait(), hurry)
+            await _for(timeout, ends_before(self._drained.wait(), hurry))
             if patient:
                 # Connections that only idled are nothing that was cut.
                 self.hasten()
-        return self._drained.is_set()
+        finished = True
+        if self._websocket_drain and not hurry.is_set() and self._worker.websockets:
+            finished = self._finish_requests(timeout)
+            more = self._websocket_drain + _CLOSE_SECONDS - timeout
+            await _for(max(more, 0), ends_before(self._websockets_ended(), hurry))
+        return finished and self._drained.is_set()
+
+    def _finish_requests(self, timeout: float) -> bool:
+        """Cancels the requests that WebSockets outlive. Whether there were none."""
+        cancelled = self._worker.cancel(websockets=False)
+        if cancelled:
+            log.error("Cancelled %d request(s): not finished %g seconds after the stop.", cancelled, timeout)
+        return not cancelled
+
+    async def _websockets_ended(self) -> None:
+        while self._worker.websockets and not self._drained.is_set():
+            await _for(LOOK_SECONDS, self._drained.wait())
+
+    def set_healthy(self, healthy: bool) -> None:
+        """What the health path says from now on, until a drain begins."""
+        self._worker.set_healthy(healthy)
 
     def hasten(self) -> None:
         """Closes the connections that idle: those that a patient drain has left, or all where nothing was drained."""
         self._worker.drain()
 
     async def cut(self, reason: str) -> None:
-        """Cancels the requests that still run, and gives them a moment to end."""
+        """Cancels the requests and WebSockets that still run, and gives them a moment to end."""
         # Where nothing was drained before, idle connections would be waited for.
         self.hasten()
         connections = self._worker.connections
         cancelled = self._worker.cancel()
         if cancelled or connections:
             log.error("Cancelled %d request(s) on %d connection(s): %s.", cancelled, connections, reason)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CUT_SECONDS):
-                await self._drained.wait()
+        await _for(_CUT_SECONDS, self._drained.wait())
 
     def close(self) -> None:
         """Closes every connection. Idempotent."""
@@ -177,6 +197,13 @@ def _stall_warning(config: Config) -> float:
 def _beats_per_tick(stall_warning: float) -> int:
     """At most 100: below 20 ms, what blocks a loop cannot be told from a busy machine."""
     return min(math.ceil(_BEATS_PER_STALL * TICK_SECONDS / stall_warning), 100) if stall_warning else 1
+
+
+async def _for(seconds: float, work: Coroutine[Any, Any, Any]) -> None:
+    """Runs `work`, for so long at the most."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await work
 
 
 async def ends_before(work: Coroutine[Any, Any, Any], event: asyncio.Event) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 _TERMINATED: Final = 128 + signal.SIGTERM
 """What a shell reports for a program that SIGTERM has ended."""
-STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 
 
 class _Terminated(BaseException):

@@ -142,3 +142,34 @@ def test_the_response_during_a_stop_says_that_the_connection_closes(start_proces
         assert head.status == 200
         assert client.ends()
         assert server.wait() == 0
+
+
+def test_sigquit_does_not_wait_for_requests(start_process: StartProcess) -> None:
+    """They are cut; the application is shut down all the same."""
+    server = start_process("tests.support.apps:counting").wait_until_running()
+    with server.connect() as client:
+        client.send(request(target=b"/forever"))
+        server.wait_for_line("forever begins")
+        assert server.stop(signal.SIGQUIT) == 0
+        client.read_to_end()
+    assert "shutdown: begun=1 cancelled=1" in server.output
+    assert "Cancelled 1 request(s) on 1 connection(s): asked to stop at once." in server.output
+
+
+def test_sigquit_ends_the_wait_of_a_sigterm(start_process: StartProcess) -> None:
+    server = start_process("tests.support.apps:counting").wait_until_running()
+    with server.connect() as client:
+        client.send(request(target=b"/forever"))
+        server.wait_for_line("forever begins")
+        server.send_signal(signal.SIGTERM)
+        server.wait_for_line("(?i)waiting for connections")
+        assert server.stop(signal.SIGQUIT) == 0
+    assert "shutdown: begun=1 cancelled=1" in server.output
+
+
+def test_the_applications_shutdown_is_bounded(start_process: StartProcess) -> None:
+    """Where all requests have finished, by a time of its own."""
+    server = start_process("tests.support.apps:lingering", "--timeout-lifespan-shutdown", "0.3").wait_until_running()
+    assert server.exchange(GET).status == 200
+    assert server.stop() == 0
+    assert "Application shutdown was not complete after 0.3 seconds: cancelling it." in server.output

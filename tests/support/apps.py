@@ -91,6 +91,17 @@ async def raising_startup(scope: Scope, receive: Receive, send: Send) -> None:
     raise LookupError("no settings")
 
 
+async def lingering(scope: Scope, receive: Receive, send: Send) -> None:
+    """Never comes to the end of its shutdown."""
+    if scope["type"] == "http":
+        await respond(send)
+        return
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await asyncio.Event().wait()
+
+
 async def large(scope: Scope, receive: Receive, send: Send) -> None:
     """Takes a body of any size, answers with its size; /down?64 sends that many MiB."""
     assert scope["type"] == "http"

@@ -9,11 +9,21 @@ import time
 import pytest
 
 from tests.support.asgi import Event, Gate, Journal, Receive, Scope, Send, raised_by
+from tests.support.client import GET
 from tests.support.deadline import SETTLED
 from tests.support.process import StartProcess
-from tests.support.server import Serve
+from tests.support.server import RunningServer, Serve
 from tests.support.websocket import HANDSHAKE, close, connection, text, websocket
-from tests.support.websocket_apps import Recorder, connected, disconnect, message, say
+from tests.support.websocket_apps import Echo, Recorder, connected, disconnect, message, say
+
+
+def refuses(server: RunningServer) -> bool:
+    """Whether nobody can connect any more."""
+    try:
+        server.connect().close()
+    except ConnectionError:
+        return True
+    return False
 
 
 def test_ws_27_both_sides_are_told_1012(serve: Serve) -> None:
@@ -195,3 +205,63 @@ def test_ws_27_many_at_once(start_process: StartProcess) -> None:
     for client in clients:
         assert client.ends()
         client.close()
+
+
+def test_ws_27_with_a_deadline_of_their_own_they_go_on_meanwhile(serve: Serve) -> None:
+    recorder = Recorder()
+    server = serve(recorder, timeout_websocket_drain=1.0, timeout_graceful_shutdown=0.1)
+    with websocket(server) as client:
+        begun = time.monotonic()
+        server.begin_stop()
+        while not refuses(server):
+            pass
+        client.send(text("hello"))
+        assert recorder.events.next() == message("hello")
+        assert client.closing()[0] == 1012
+        assert time.monotonic() - begun >= 1.0
+        client.send(close(1012))
+        assert client.ends()
+    server.join()
+
+
+def test_ws_27_the_graceful_timeout_cuts_requests_beside_them(serve: Serve) -> None:
+    begins, ends, echo = Journal[None](), Journal[str](), Echo()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await echo(scope, receive, send)
+            return
+        begins.add(None)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ends.add("cancelled")
+            raise
+
+    server = serve(app, timeout_websocket_drain=60.0, timeout_graceful_shutdown=0.3)
+    with websocket(server) as client, server.connect() as waiting:
+        waiting.send(GET)
+        begins.next()
+        server.begin_stop()
+        assert ends.next() == "cancelled"
+        server.expect_problem("Cancelled 1 request(s): not finished 0.3 seconds after the stop.")
+        client.send(text("hello"))
+        assert client.message() == "hello"
+        client.send(close(1000))
+        assert client.closing()[0] == 1000
+        assert client.ends()
+        waiting.read_to_end()
+    server.join()
+    assert echo.disconnects.next()["code"] == 1000
+
+
+def test_ws_27_a_stop_at_once_does_not_wait_for_them(start_process: StartProcess) -> None:
+    arguments = ("--timeout-websocket-drain", "60", "--lifespan", "off")
+    server = start_process("tests.support.websocket_apps:by_path", *arguments).wait_until_running()
+    with websocket(server) as client:
+        server.send_signal(signal.SIGTERM)
+        server.wait_for_line("(?i)waiting for connections")
+        client.send(text("hello"))
+        assert client.message() == "hello"
+        assert server.stop(signal.SIGQUIT) == 0
+        client.read_to_end()

@@ -240,6 +240,10 @@ fn action(text: &str) -> Action {
         "hint" => Action::EarlyHint(rest.split(" | ").filter(|link| !link.is_empty()).map(unescape).collect()),
         "receive" => Action::ReceiveAll,
         "refuse" => Action::Refuse(rest.parse().unwrap()),
+        "respond" => {
+            let (status, close) = rest.split_once(' ').unwrap_or((rest, ""));
+            Action::Respond(status.parse().unwrap(), close == "close")
+        }
         "drain" => Action::Drain(if rest == "patiently" { Drain::Patient } else { Drain::Quick }),
         "restart" => Action::Restart,
         "raise" => Action::Raise,

@@ -212,10 +212,11 @@ impl PythonApplication {
         self.on_loop.set(before);
     }
 
-    /// Cancels the tasks of every call that runs; says how many.
-    pub(crate) fn cancel(&self, py: Python<'_>) -> PyResult<usize> {
+    /// Cancels the tasks of the calls that run and are `meant`; says how many.
+    pub(crate) fn cancel(&self, py: Python<'_>, meant: impl Fn(ExchangeId) -> bool) -> PyResult<usize> {
         self.cancelling.set(true);
-        let tasks: Vec<_> = self.tasks.borrow().values().map(|task| task.clone_ref(py)).collect();
+        let is_meant = |(id, task): (&ExchangeId, &Py<PyAny>)| meant(*id).then(|| task.clone_ref(py));
+        let tasks: Vec<_> = self.tasks.borrow().iter().filter_map(is_meant).collect();
         for task in &tasks {
             task.call_method0(py, intern!(py, "cancel"))?;
         }

@@ -17,6 +17,7 @@ pub(crate) const NAMES: &[&str] = &[
     "forwarded_allow_ips",
     "forwarded_fields",
     "headers",
+    "health_path",
     "limit_concurrency",
     "limit_max_requests",
     "limit_request_body",
@@ -30,6 +31,7 @@ pub(crate) const NAMES: &[&str] = &[
     "timeout_keep_alive",
     "timeout_request_body",
     "timeout_request_head",
+    "timeout_websocket_drain",
     "ws",
     "ws_max_queue",
     "ws_max_size",
@@ -68,6 +70,8 @@ pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<Config> {
         limits: Rc::new(limits),
         root_path: options.get("root_path")?,
         concurrency: options.get("limit_concurrency")?,
+        health_path: options.get("health_path")?,
+        websocket_drain: options.duration("timeout_websocket_drain")?,
         max_calls: options.get("limit_max_requests")?,
         proxies: options.proxies()?,
         access_log: options.get("access_log")?,
@@ -127,11 +131,13 @@ impl<'py> Options<'_, 'py> {
         })
     }
 
+    /// 0 is no timeout.
     fn seconds(&self, name: &str) -> PyResult<Duration> {
+        Ok(Some(self.duration(name)?).filter(|duration| !duration.is_zero()).unwrap_or(NO_TIMEOUT))
+    }
+
+    fn duration(&self, name: &str) -> PyResult<Duration> {
         let seconds = self.get(name)?;
-        if seconds == 0.0 {
-            return Ok(NO_TIMEOUT);
-        }
         Duration::try_from_secs_f64(seconds)
             .map_err(|error| PyValueError::new_err(format!("the worker's option '{name}': {error}")))
     }

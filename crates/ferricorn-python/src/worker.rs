@@ -179,8 +179,15 @@ impl PyWorker {
         Ok(())
     }
 
-    fn cancel(&self, py: Python<'_>) -> PyResult<usize> {
-        self.0.get()?.server.application().cancel(py)
+    fn set_healthy(&self, healthy: bool) -> PyResult<()> {
+        self.0.get()?.server.set_healthy(healthy);
+        Ok(())
+    }
+
+    #[pyo3(signature = (*, websockets = true))]
+    fn cancel(&self, py: Python<'_>, websockets: bool) -> PyResult<usize> {
+        let server = &self.0.get()?.server;
+        server.application().cancel(py, |exchange| websockets || !server.is_websocket(exchange))
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
@@ -192,6 +199,11 @@ impl PyWorker {
     #[getter]
     fn connections(&self) -> PyResult<usize> {
         Ok(self.0.get()?.server.connections())
+    }
+
+    #[getter]
+    fn websockets(&self) -> PyResult<usize> {
+        Ok(self.0.get()?.server.websockets())
     }
 
     #[getter]

@@ -8,7 +8,7 @@ use ferricorn_proto::{Content, Now};
 
 use crate::board::Row;
 use crate::cells::Cell;
-use crate::connection::Part;
+use crate::connection::{Connection, Part};
 use crate::file;
 use crate::host::Problem;
 use crate::slab::Key;
@@ -154,6 +154,19 @@ impl<A: Application> State<A> {
         Poll::Ready(event.unwrap_or(ReceiveEvent::Disconnect))
     }
 
+    pub(crate) fn websockets(&mut self) -> usize {
+        let keys = self.connections.keys().into_iter();
+        let open = keys.filter(|key| self.connections.get_mut(*key).is_some_and(has_session)).count();
+        open + self.orphans.values().filter(|socket| socket.session().is_some()).count()
+    }
+
+    pub(crate) fn is_websocket(&mut self, exchange: ExchangeId) -> bool {
+        let connection = self.connections.get_mut(key_of(exchange));
+        let is_open =
+            connection.is_some_and(|connection| connection.sequence == exchange.sequence && has_session(connection));
+        is_open || self.orphans.get(&exchange).is_some_and(|socket| socket.session().is_some())
+    }
+
     /// Whether an exchange that was blocked is so no more.
     pub(crate) fn sent(&mut self, exchange: ExchangeId) -> Poll<Result<(), SendError>> {
         let Some(connection) = self.connections.get_mut(key_of(exchange)) else {
@@ -279,6 +292,10 @@ impl<A: Application> State<A> {
         }
         finished
     }
+}
+
+fn has_session<A: Application>(connection: &mut Connection<A>) -> bool {
+    connection.http.websocket().is_some_and(|socket| socket.session().is_some())
 }
 
 /// Puts an event on the wire.

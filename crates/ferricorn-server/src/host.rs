@@ -32,6 +32,10 @@ pub struct Config {
     pub max_calls: u64,
     /// Which proxies are believed, and what they may tell.
     pub proxies: Proxies,
+    /// GET and HEAD on this path are answered without the application: whether the worker is healthy. Empty: there is none.
+    pub health_path: String,
+    /// How long WebSockets go on when a drain has begun.
+    pub websocket_drain: Duration,
     /// Whether finished responses are reported to [`Host::accessed`].
     pub access_log: bool,
     /// Where the worker counts; by default where nobody else looks.

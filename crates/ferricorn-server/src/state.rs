@@ -59,6 +59,8 @@ pub(crate) struct State<A: Application> {
     pub(crate) calls: u64,
     /// The number of calls at which the process is told.
     pub(crate) told_at: u64,
+    /// Whether the process says that it goes on serving.
+    pub(crate) healthy: bool,
     /// Set when no further request is wanted.
     pub(crate) draining: Option<Draining>,
     pub(crate) drained: bool,
@@ -76,13 +78,13 @@ pub(crate) struct State<A: Application> {
 pub(crate) struct Draining {
     /// Since when what idles is closed; None: it may stay until its own deadline.
     quick: Option<Instant>,
-    /// Since when WebSockets are closed.
+    /// When WebSockets are to be closed.
+    websockets_end: Instant,
+    /// Since when they are.
     restarting: Option<Instant>,
 }
 
 impl Draining {
-    const PATIENT: Self = Self { quick: None, restarting: None };
-
     /// Whether a connection that nobody wants any more has had its time.
     fn is_late(&self, is_websocket: bool, now: Instant) -> bool {
         let since = if is_websocket { self.quick.max(self.restarting) } else { self.quick };
@@ -123,6 +125,7 @@ impl<A: Application> State<A> {
             running: 0,
             calls: 0,
             told_at: u64::MAX,
+            healthy: true,
             draining: None,
             drained: false,
             wakes: Vec::new(),
@@ -220,11 +223,13 @@ impl<A: Application> State<A> {
         }
     }
 
-    /// From here on no further request is wanted.
-    pub(crate) fn begin_drain(&mut self, drain: Drain) {
-        let draining = self.draining.get_or_insert(Draining::PATIENT);
+    /// From here on no further request is wanted, and in `websocket_drain` no WebSocket either.
+    pub(crate) fn begin_drain(&mut self, drain: Drain, websocket_drain: Duration) {
+        let now = self.clock.instant();
+        let patient = Draining { quick: None, websockets_end: now + websocket_drain, restarting: None };
+        let draining = self.draining.get_or_insert(patient);
         if drain == Drain::Quick {
-            draining.quick.get_or_insert(self.clock.instant());
+            draining.quick.get_or_insert(now);
         }
     }
 
@@ -235,13 +240,12 @@ impl<A: Application> State<A> {
         self.enqueue(key);
     }
 
-    /// Closes the WebSockets that are open, and those that open later.
+    /// Closes the WebSockets that are open, and those that open later, once their time is over.
     pub(crate) fn restart_websockets(&mut self) {
         let now = self.clock.instant();
-        let Some(draining) = &mut self.draining else { return };
-        if draining.restarting.replace(now).is_some() {
-            return;
-        }
+        let is_due = |draining: &&mut Draining| draining.restarting.is_none() && draining.websockets_end <= now;
+        let Some(draining) = self.draining.as_mut().filter(is_due) else { return };
+        draining.restarting = Some(now);
         for key in self.connections.keys() {
             let Some(connection) = self.connections.get_mut(key) else { continue };
             connection.http.websocket_restart(&self.clock.now());
@@ -275,6 +279,10 @@ impl<A: Application> State<A> {
                 connection.sequence = connection.sequence.wrapping_add(1);
                 connection.body_given = request.websocket;
                 connection.quiet = false;
+                if is_health_check(&self.line, &request, config) {
+                    self.answer_health(key);
+                    return None;
+                }
                 connection.begun = Begun::new(&self.line, &self.clock, config);
                 if config.access_log {
                     let (method, target) = (self.line.method().to_owned(), self.line.target());
@@ -317,6 +325,18 @@ impl<A: Application> State<A> {
         }
     }
 
+    /// Answers whoever asks whether this worker serves: nobody else is to hear of it, and a worker that has as much to do
+    /// as it may is healthy.
+    fn answer_health(&mut self, key: Key) {
+        let is_healthy = self.healthy && self.draining.is_none();
+        let (status, text) = if is_healthy { (200, "ok\n") } else { (503, "draining\n") };
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.running = false;
+            connection.http.respond(status, text, !is_healthy, &self.clock.now());
+        }
+        self.enqueue(key);
+    }
+
     /// Reads what a WebSocket's peer sends although the application does not ask: pings are to be answered and a close to
     /// be noted. Who waits for a message reads for itself.
     fn read_frames(&mut self, key: Key) {
@@ -354,6 +374,7 @@ impl<A: Application> State<A> {
 
     /// Acts on deadlines that have passed, and takes back what idle connections do not need.
     pub(crate) fn check_deadlines(&mut self) {
+        self.restart_websockets();
         let draining = self.draining;
         for key in self.connections.keys() {
             let now = self.clock.now();
@@ -425,6 +446,13 @@ impl<A: Application> State<A> {
         }
         self.wakes.extend(wakes(key, &mut connection));
     }
+}
+
+fn is_health_check(line: &RequestLine, request: &Request, config: &Config) -> bool {
+    !config.health_path.is_empty()
+        && line.path() == config.health_path.as_bytes()
+        && matches!(line.method(), "GET" | "HEAD")
+        && !request.websocket
 }
 
 /// That an idle connection is closed is no news, nor that the client of a WebSocket has vanished.

@@ -157,6 +157,21 @@ impl<A: Application, H: Host> Worker<A, H> {
         });
     }
 
+    /// What is answered on the health path; a drain turns it into no for good.
+    pub fn set_healthy(&self, healthy: bool) {
+        self.state.borrow_mut().healthy = healthy;
+    }
+
+    /// How many WebSockets have been accepted and are still there, or their application calls are.
+    pub fn websockets(&self) -> usize {
+        self.state.borrow_mut().websockets()
+    }
+
+    /// Whether the exchange is a WebSocket that has been accepted.
+    pub fn is_websocket(&self, exchange: ExchangeId) -> bool {
+        self.state.borrow_mut().is_websocket(exchange)
+    }
+
     /// Stops accepting and lets running exchanges finish; idle connections close now, or with their next response
     /// (CON-09). A quick drain may follow a patient one, and takes its place.
     pub fn drain(&self, drain: Drain) {
@@ -171,7 +186,7 @@ impl<A: Application, H: Host> Worker<A, H> {
                     state.accept(index, &self.config);
                 }
                 state.close_listeners();
-                state.begin_drain(drain);
+                state.begin_drain(drain, self.config.websocket_drain);
                 state.connections.keys()
             };
             for key in keys {
@@ -190,7 +205,7 @@ impl<A: Application, H: Host> Worker<A, H> {
     pub fn close(&self) {
         self.turn(|| {
             let state = &mut *self.state.borrow_mut();
-            state.begin_drain(Drain::Quick);
+            state.begin_drain(Drain::Quick, Duration::ZERO);
             state.close_listeners();
             for key in state.connections.keys() {
                 state.remove(key);

@@ -242,6 +242,24 @@ impl<B: AsRef<[u8]>> Connection<B> {
         }
     }
 
+    /// The server itself answers the current exchange with a short text, as an application would: the connection goes on,
+    /// unless `close`. Without an exchange that waits for its response nothing happens.
+    pub fn respond(&mut self, status: u16, text: &str, close: bool, now: &Now<'_>) {
+        let headers = Headers::from_iter([("content-type", "text/plain; charset=utf-8")]).unwrap_or_default();
+        let start = ResponseStart { status, headers, ..ResponseStart::default() };
+        let started = self.start(&start);
+        let Ok(Some(part)) = started.and_then(|()| self.exchange.body("http.response.body", text.len() as u64, false))
+        else {
+            return;
+        };
+        self.response.close = close;
+        self.release_head(text.len() as u64, part.last, now);
+        if self.response.body != ResponseBody::None {
+            self.transmit.append(|buffer| buffer.extend_from_slice(text.as_bytes()));
+        }
+        self.settle(now);
+    }
+
     /// The connection is to end (CON-09): the next response that begins says so and is the last, and a head that has
     /// begun is still read and answered. What is pipelined behind that response is not begun: after it said `close`, the
     /// client has to take it for unprocessed (RFC 9112 section 9.6). WebSockets are not meant.
@@ -285,9 +303,9 @@ impl<B: AsRef<[u8]>> Connection<B> {
             encode::content_length(buffer, text.len() as u64);
             if status == 426 {
                 // What would have been accepted (RFC 9110 section 15.5.22, RFC 6455 section 4.4).
-                buffer.extend_from_slice(b"upgrade: websocket\r\nsec-websocket-version: 13\r\nconnection: upgrade\r\n");
+                buffer.extend_from_slice(b"upgrade: websocket\r\nsec-websocket-version: 13\r\n");
             }
-            encode::field(buffer, b"connection", b"close");
+            encode::field(buffer, b"connection", if status == 426 { b"upgrade, close" } else { b"close" });
             server_fields(buffer, limits, response, now);
             if has_content {
                 buffer.extend_from_slice(text.as_bytes());

@@ -61,6 +61,8 @@ pub enum Action {
     /// `receive` once, without waiting for what comes of it.
     WantBody,
     Refuse(u16),
+    /// The server's own response; whether it closes.
+    Respond(u16, bool),
     Drain(Drain),
     /// What a drain means for a WebSocket.
     Restart,
@@ -310,6 +312,7 @@ impl Driver {
             Action::EarlyHint(links) => ("early hint", connection.early_hint(&links)),
             Action::WantBody => return connection.want_body(&now),
             Action::Refuse(status) => return connection.refuse(status, &now),
+            Action::Respond(status, close) => return connection.respond(status, "text", close, &now),
             Action::Drain(drain) => return connection.drain(drain),
             Action::Restart => return connection.websocket_restart(&now),
             _ => return,

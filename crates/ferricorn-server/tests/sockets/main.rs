@@ -10,6 +10,7 @@ mod endings;
 mod examples;
 mod exchanges;
 mod files;
+mod health;
 mod listeners;
 mod reports;
 mod support;

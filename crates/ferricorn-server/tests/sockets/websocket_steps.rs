@@ -3,9 +3,9 @@
 
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use asgi::{Message, Outcome, ReceiveEvent, ResponseStart, SendError, SendEvent, Wake};
+use asgi::{Headers, Message, Outcome, ReceiveEvent, ResponseStart, SendError, SendEvent, Wake};
 use ferricorn_server::{Config, Drain, Finished, Limits, Sent, websocket};
 
 use crate::support::websocket::{Frame, frame, handshake};
@@ -257,6 +257,38 @@ fn ws_27_a_drain_ends_when_the_websockets_have() {
 }
 
 #[test]
+fn ws_27_websockets_may_outlive_a_drain_by_their_own_deadline() {
+    for drain in [Drain::Patient, Drain::Quick] {
+        let direct = Direct::new(Config { websocket_drain: Duration::from_millis(1_500), ..Config::default() });
+        let (mut socket, open) = direct.open();
+        let (mut late, asked) = direct.ask("");
+        let begin = Instant::now();
+        direct.worker.drain(drain);
+        assert_eq!((direct.worker.websockets(), direct.worker.is_websocket(asked)), (1, false));
+        // What is accepted meanwhile has as long.
+        let accept = SendEvent::WebSocketAccept { subprotocol: None, headers: Headers::new() };
+        assert_eq!(direct.worker.send(asked, accept).unwrap(), Sent::Open);
+        direct.serve(&late);
+        assert_eq!(late.head().unwrap().status, 101);
+        socket.text("hello");
+        assert_eq!(direct.event(open), received("hello"));
+        assert!(direct.worker.receive(open, Owned).is_pending());
+        assert_eq!((direct.worker.websockets(), direct.drained()), (2, 0));
+        // A quick drain that follows does not change it.
+        direct.worker.drain(Drain::Quick);
+        assert_eq!(direct.event(open), disconnect(1012, ""));
+        assert!(begin.elapsed() >= Duration::from_millis(1_500));
+        direct.serve(&socket.client);
+        assert_eq!(socket.next_close(), Some((1012, String::new())));
+        direct.worker.finish(open, Outcome::Returned);
+        direct.worker.finish(asked, Outcome::Returned);
+        drop((socket, late));
+        direct.run_until(None, |direct| direct.drained() == 1);
+        assert_eq!(direct.worker.websockets(), 0);
+    }
+}
+
+#[test]
 fn closing_tells_every_websocket_that_it_is_gone() {
     let direct = Direct::new(Config::default());
     let (mut socket, open) = direct.open();
@@ -287,7 +319,7 @@ fn an_idle_websocket_gives_its_memory_back_and_goes_on() {
 fn http_21_a_denial_that_is_too_short_is_told_to_the_application() {
     let direct = Direct::new(logging());
     let (mut client, exchange) = direct.ask("");
-    let headers = asgi::Headers::from_iter([("content-length", "5")]).unwrap();
+    let headers = Headers::from_iter([("content-length", "5")]).unwrap();
     let start = ResponseStart { status: 401, headers, trailers: false };
     direct.worker.send(exchange, SendEvent::WebSocketResponseStart(start)).unwrap();
     let body = direct.counted("no");
