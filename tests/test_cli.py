@@ -13,7 +13,7 @@ from click.testing import Result
 
 from ferricorn import __version__, cli
 from ferricorn.config import OPTIONS, Config
-from ferricorn.kinds import Account, Address, Header, Listed, LogConfig, Size, Trusted
+from ferricorn.kinds import Account, Address, Header, Listed, LogConfig, RequestPath, Size, Trusted
 from ferricorn.options import Choice, Flag, Kind, Number, Option, Permissions, Repeated, Seconds, Text
 
 every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
@@ -25,6 +25,7 @@ SAMPLES: dict[type[Kind], tuple[str, object]] = {
     Permissions: ("640", 0o640),
     Account: ("www-data", "www-data"),
     Address: ("localhost:81", "localhost:81"),
+    RequestPath: ("/health", "/health"),
     Header: ("X-Name: a, b", ("X-Name", "a, b")),
     LogConfig: ("a.json", "a.json"),
     Size: ("3M", 3 * 1024 * 1024),
