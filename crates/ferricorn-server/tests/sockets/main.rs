@@ -12,6 +12,7 @@ mod exchanges;
 mod files;
 mod health;
 mod listeners;
+mod proxies;
 mod reports;
 mod support;
 mod websocket_steps;

@@ -62,6 +62,8 @@ pub(crate) struct Paths {
     alive: Rc<Cell<usize>>,
     most_alive: Cell<usize>,
     wakes: RefCell<Vec<Wake>>,
+    /// What the scopes said of both ends.
+    ends: RefCell<Vec<String>>,
     kept: Rc<()>,
 }
 
@@ -116,6 +118,7 @@ impl Application for Paths {
 
     fn call(&self, scope: &ScopeRef<'_>, exchange: ExchangeId, memory: &mut Kept) {
         *memory = Kept(Some(Rc::clone(&self.kept)));
+        self.ends.borrow_mut().push(ends(scope));
         match scope.path.split_at(1).1 {
             "hello" => self.hello(exchange),
             "hold" => self.held.borrow_mut().push(exchange),
@@ -319,6 +322,11 @@ impl Direct {
         self.worker.host().accesses.take().iter().map(Access::to_string).collect()
     }
 
+    /// Client, scheme, server and root path of the scopes since the last look, those told again marked.
+    pub(crate) fn ends(&self) -> Vec<String> {
+        self.worker.application().ends.take()
+    }
+
     /// How often the host was told that there were so many calls as it wanted.
     pub(crate) fn limits_reached(&self) -> usize {
         self.worker.host().limits_reached.get()
@@ -328,6 +336,13 @@ impl Direct {
     pub(crate) fn drained(&self) -> usize {
         self.worker.host().drained.get()
     }
+}
+
+fn ends(scope: &ScopeRef<'_>) -> String {
+    let client = scope.client.map_or_else(|| "nobody".to_owned(), Address::to_string);
+    let server = scope.server.map(Address::to_string).unwrap_or_default();
+    let again = if scope.ends_repeated { " again" } else { "" };
+    format!("{client} {}://{server}{}{again}", scope.scheme.as_str(), scope.root_path)
 }
 
 fn is_readable(descriptor: RawFd) -> bool {
