@@ -13,7 +13,17 @@ from click.testing import Result
 
 from ferricorn import __version__, cli
 from ferricorn.config import OPTIONS, Config
-from ferricorn.kinds import Account, Address, Header, Listed, LogConfig, RequestPath, Size, Trusted
+from ferricorn.kinds import (
+    AccessLogFormat,
+    Account,
+    Address,
+    Header,
+    Listed,
+    LogConfig,
+    RequestPath,
+    Size,
+    Trusted,
+)
 from ferricorn.options import Choice, Flag, Kind, Number, Option, Permissions, Repeated, Seconds, Text
 
 every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
@@ -23,6 +33,7 @@ SAMPLES: dict[type[Kind], tuple[str, object]] = {
     Number: ("4321", 4321),
     Seconds: ("0.5", 0.5),
     Permissions: ("640", 0o640),
+    AccessLogFormat: ("%(h)s", "%(h)s"),
     Account: ("www-data", "www-data"),
     Address: ("localhost:81", "localhost:81"),
     RequestPath: ("/health", "/health"),

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import io
 import logging
+import logging.handlers
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from ferricorn.config import Config
 from ferricorn.logging import (
+    COLORED,
+    NATIVE,
+    RECORDS,
+    TEXT,
     Access,
     AccessFormatter,
     LevelFormatter,
     StandardHandler,
     access_record,
+    access_route,
     configure,
     has_colors,
     log_accesses,
+    reopen,
+    write_accesses,
 )
 
 PARENT, ERROR, ACCESS = (logging.getLogger(name) for name in ("ferricorn", "ferricorn.error", "ferricorn.access"))
@@ -80,7 +89,51 @@ def test_an_access_record_reads_the_same_in_any_other_format() -> None:
     assert access_record(LINE).getMessage() == '127.0.0.1:5000 - "GET /a?b=c HTTP/1.1" 200'
 
 
-def test_many_responses_are_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_own_handler_needs_no_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "__stdout__", sys.stdout)
+    configure(Config("main:app", use_colors=False))
+    assert access_route() == NATIVE
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert access_route() == TEXT
+    configure(Config("main:app", use_colors=True))
+    assert access_route() == TEXT + COLORED
+
+
+class Other(logging.Handler):
+    """Listens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+class Otherwise(AccessFormatter):
+    """A format of its own, perhaps."""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: ACCESS.addHandler(Other()),
+        lambda: ACCESS.addFilter(no_health_checks),
+        lambda: ACCESS.handlers[0].addFilter(no_health_checks),
+        lambda: ACCESS.handlers[0].setFormatter(Otherwise(use_colors=False)),
+        lambda: setattr(ACCESS, "propagate", True),
+        lambda: ACCESS.handlers.clear(),
+    ],
+)
+def test_whoever_else_listens_gets_records(change: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ACCESS, "filters", [])
+    configure(Config("main:app"))
+    assert access_route() != RECORDS
+    change()
+    assert access_route() == RECORDS
+
+
+def test_a_text_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     writes = []
 
     class Stream(io.StringIO):
@@ -90,31 +143,61 @@ def test_many_responses_are_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(sys, "stdout", Stream())
     configure(Config("main:app"))
-    log_accesses([LINE, ("", *LINE[1:4], 404)])
-    assert len(writes) == 1
-    assert writes[0].splitlines() == [
-        'INFO:     127.0.0.1:5000 - "GET /a?b=c HTTP/1.1" 200 OK',
-        'INFO:     unix - "GET /a?b=c HTTP/1.1" 404 Not Found',
-    ]
+    write_accesses("one\ntwo\n")
+    assert writes == ["one\ntwo\n"]
 
 
-@pytest.mark.parametrize("use_colors", [True, False])
-def test_a_handler_that_needs_records_changes_nothing_in_ours(
-    use_colors: bool, capsys: pytest.CaptureFixture[str]
+class Full(io.StringIO):
+    """A stream that takes nothing for a while."""
+
+    full = True
+
+    def write(self, text: str) -> int:
+        if self.full:
+            raise OSError(28, "No space left on device")
+        return super().write(text)
+
+
+def test_what_cannot_be_written_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    configure(Config("main:app", use_colors=use_colors))
-    log_accesses([LINE, LINE])
-    alone = capsys.readouterr().out
-    records: list[logging.LogRecord] = []
+    stream = Full()
+    monkeypatch.setattr(sys, "stdout", stream)
+    configure(Config("main:app"))
+    for _ in range(3):
+        write_accesses("lost\n")
+    assert capsys.readouterr().err.count("Cannot write the access log: [Errno 28] No space left on device.") == 1
+    stream.full = False
+    write_accesses("kept\n")
+    stream.full = True
+    write_accesses("lost\n")
+    assert stream.getvalue() == "kept\n"
+    assert capsys.readouterr().err.count("Cannot write the access log") == 1
 
-    class Collect(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            records.append(record)
 
-    ACCESS.addHandler(Collect())
-    log_accesses([LINE, LINE])
-    assert capsys.readouterr().out == alone
-    assert [record.args for record in records] == [LINE, LINE]
+@pytest.mark.parametrize("stream", [None, "closed"])
+def test_a_stream_that_is_not_there_is_told_once(
+    stream: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stdout", None if stream is None else closed)
+    configure(Config("main:app", use_colors=False))
+    for _ in range(3):
+        assert access_route() == TEXT
+        write_accesses("lost\n")
+    assert capsys.readouterr().err.count("Cannot write the access log") == 1
+
+
+def test_a_format_of_the_operator_is_the_message(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(Config("main:app"))
+    own = Other()
+    monitored = logging.StreamHandler(sys.stdout)
+    monitored.setFormatter(logging.Formatter("own %(message)s"))
+    ACCESS.handlers += [own, monitored]
+    log_accesses([LINE], ["a % line"])
+    assert capsys.readouterr().out == "a % line\nown a % line\n"
+    assert (own.records[0].getMessage(), own.records[0].args) == ("a % line", LINE)
 
 
 @pytest.mark.parametrize("place", [ACCESS, "handler"])
@@ -229,3 +312,72 @@ def test_the_option_decides_before_the_terminal(use_colors: bool, monkeypatch: p
     configure(Config("main:app", use_colors=use_colors))
     ERROR.info("text")
     assert ("\x1b[" in stream.getvalue()) is use_colors
+
+
+@pytest.fixture
+def log_file(tmp_path: Path) -> Iterator[tuple[logging.FileHandler, Path]]:
+    """A file that a logger of the application writes to, once behind a buffer."""
+    path = tmp_path / "app.log"
+    handler = logging.FileHandler(path, mode="w")
+    buffer = logging.handlers.MemoryHandler(1, target=handler)
+    named, root = logging.getLogger("some.library"), logging.getLogger()
+    named.addHandler(handler)
+    root.addHandler(buffer)
+    yield handler, path
+    named.removeHandler(handler)
+    root.removeHandler(buffer)
+    buffer.close()
+    handler.close()
+
+
+def test_reopen_follows_a_rotation(log_file: tuple[logging.FileHandler, Path]) -> None:
+    handler, path = log_file
+    handler.emit(record(logging.INFO, "before"))
+    rotated = path.with_suffix(".1")
+    path.rename(rotated)
+    handler.emit(record(logging.INFO, "still the old one"))
+    assert reopen() == []
+    handler.emit(record(logging.INFO, "after"))
+    assert rotated.read_text() == "before\nstill the old one\n"
+    assert path.read_text() == "after\n"
+
+
+def test_reopen_empties_no_file(log_file: tuple[logging.FileHandler, Path]) -> None:
+    handler, path = log_file
+    handler.emit(record(logging.INFO, "before"))
+    for _ in range(2):
+        assert reopen() == []
+    handler.emit(record(logging.INFO, "after"))
+    assert path.read_text() == "before\nafter\n"
+
+
+def test_reopen_keeps_the_old_file_where_there_can_be_no_new_one(
+    log_file: tuple[logging.FileHandler, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler, path = log_file
+    configure(Config("main:app"))
+    rotated = path.with_suffix(".1")
+    path.rename(rotated)
+    path.mkdir()
+    assert reopen() == [f"Cannot open the log file {path} again: is a directory."]
+    assert str(path) in capsys.readouterr().err
+    handler.emit(record(logging.INFO, "after"))
+    assert rotated.read_text() == "after\n"
+
+
+def test_reopen_leaves_closed_files_closed(tmp_path: Path) -> None:
+    delayed = logging.FileHandler(tmp_path / "delayed.log", delay=True)
+    watched = logging.handlers.WatchedFileHandler(tmp_path / "watched.log")
+    root = logging.getLogger()
+    root.addHandler(delayed)
+    root.addHandler(watched)
+    try:
+        (tmp_path / "watched.log").rename(tmp_path / "watched.1")
+        assert reopen() == []
+        assert not (tmp_path / "delayed.log").exists()
+        watched.emit(record(logging.INFO, "after"))
+        assert (tmp_path / "watched.log").read_text() == "after\n"
+    finally:
+        for handler in (delayed, watched):
+            root.removeHandler(handler)
+            handler.close()

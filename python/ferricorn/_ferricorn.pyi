@@ -16,9 +16,13 @@ __all__ = [
     "MetricsServer",
     "Worker",
     "__version__",
+    "check_access_log_format",
 ]
 
 __version__: str
+
+def check_access_log_format(text: str) -> None:
+    """Raises ValueError, whose text begins with "must", where an access log format asks for what there is not."""
 
 Application: TypeAlias = Callable[
     [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[Any]
@@ -37,8 +41,24 @@ class Hooks(Protocol):
     def peer_failed(self, problem: str) -> None:
         """A peer sent what the server refuses: one line for the log."""
 
-    def accessed(self, lines: Sequence[tuple[str, str, str, str, int]]) -> None:
-        """Finished responses, in order: (client "host:port" or "", method, target, http version, status)."""
+    def access_route(self) -> int:
+        """Where finished responses are to be logged, asked once for those of a turn.
+
+        0: to `accessed`. 1: to `access_text`. 2: the worker writes the lines to standard output itself, on a thread of
+        its own. With 4 added to 1 or 2 they have colours, in the standard format.
+        """
+
+    def accessed(self, accesses: Sequence[tuple[str, str, str, str, int]], lines: Sequence[str] | None) -> None:
+        """Finished responses, in order: (client "host:port" or "", method, target, http version, status).
+
+        `lines` is what each says in the operator's format, None where that is the standard one.
+        """
+
+    def access_text(self, text: str) -> None:
+        """The lines of finished responses, in order, each with its line end."""
+
+    def access_log_failed(self, problem: str) -> None:
+        """Standard output cannot be written to, or can be again: one sentence for the log."""
 
     def limit_reached(self) -> None:
         """The application was called `limit_max_requests` times. Called once; the worker goes on serving."""

@@ -15,7 +15,18 @@ from typing import Any, Final, TypeVar
 
 from ferricorn.cpus import cpus
 from ferricorn.keywords import foreign, translated
-from ferricorn.kinds import Account, Address, Header, Level, Listed, LogConfig, RequestPath, Size, Trusted
+from ferricorn.kinds import (
+    AccessLogFormat,
+    Account,
+    Address,
+    Header,
+    Level,
+    Listed,
+    LogConfig,
+    RequestPath,
+    Size,
+    Trusted,
+)
 from ferricorn.log_defaults import LOGGING_CONFIG as LOGGING_CONFIG  # noqa: PLC0414 (uvicorn has it here)
 from ferricorn.options import (
     Choice,
@@ -471,6 +482,16 @@ class Config:
         none=None,
     )
     access_log: bool = option(Flag(), True, LOGGING, "Log a line for every response.", native=True)
+    access_log_format: str = option(
+        AccessLogFormat("FORMAT"),
+        "",
+        LOGGING,
+        "What a line of the access log says: common, combined, json, or a text with atoms such as %(h)s or %h; "
+        "by default client, request line and status.",
+        native=True,
+        uvicorn="",
+        aliases={"--access-logformat": "gunicorn, hypercorn", "--access-log-fmt": "granian"},
+    )
     use_colors: bool | None = option(
         Flag(), None, LOGGING, "Colour the log; on a terminal by default, unless NO_COLOR is set."
     )

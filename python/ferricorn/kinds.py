@@ -78,6 +78,20 @@ class RequestPath(Text):
 
 
 @dataclass(frozen=True, slots=True)
+class AccessLogFormat(Text):
+    """What a line of the access log is made of; the native module reads it."""
+
+    def check(self, value: object) -> str:
+        text = Text.check(self, value)
+        if text:
+            # Here, for the Python parts alone work without the native module.
+            from ferricorn._ferricorn import check_access_log_format
+
+            check_access_log_format(text)
+        return text
+
+
+@dataclass(frozen=True, slots=True)
 class Address(Kind):
     """Where to listen: "HOST:PORT", "[IPV6]:PORT", "unix:PATH" or "fd://NUMBER"."""
 

@@ -6,6 +6,7 @@ the application has made before. It is used for the operator's own log configura
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http
 import logging
@@ -24,6 +25,12 @@ ACCESS_FORMAT: Final = '%s - "%s %s HTTP/%s" %d'
 Access: TypeAlias = tuple[str, str, str, str, int]
 """A finished response: (client "host:port" or "", method, target, http version, status)."""
 _ACCESS_FIELDS: Final = 5
+
+RECORDS: Final = 0
+TEXT: Final = 1
+NATIVE: Final = 2
+COLORED: Final = 4
+"""What `access_route` says (`Hooks.access_route` in _ferricorn.pyi)."""
 
 _parent: Final = logging.getLogger("ferricorn")
 error_log: Final = logging.getLogger("ferricorn.error")
@@ -61,25 +68,6 @@ def _leave_alone(config: Config) -> None:
     if any(isinstance(handler, StandardHandler) for handler in _parent.handlers):
         _leave()
     _set_levels(config)
-
-
-def reopen() -> None:
-    """Closes the files of all handlers, which open them anew with their next record: they may have been rotated."""
-    for handler in _file_handlers():
-        handler.acquire()
-        try:
-            if handler.stream is not None:
-                handler.stream.close()
-                # What FileHandler takes for "not open yet".
-                handler.stream = None
-        finally:
-            handler.release()
-
-
-def _file_handlers() -> set[logging.FileHandler]:
-    manager = logging.root.manager
-    loggers = [logging.root, *(found for found in manager.loggerDict.values() if isinstance(found, logging.Logger))]
-    return {handler for found in loggers for handler in found.handlers if isinstance(handler, logging.FileHandler)}
 
 
 def _configure_as_told(config: Config, source: str | Mapping[str, Any]) -> None:
@@ -137,6 +125,7 @@ class StandardHandler(logging.StreamHandler[TextIO]):
     def __init__(self, name: str, formatter: type[LevelFormatter], use_colors: bool | None) -> None:
         logging.Handler.__init__(self)
         self._name_in_sys = name
+        self._fails = False
         self.setFormatter(formatter(has_colors(self.stream) if use_colors is None else use_colors))
 
     @property
@@ -145,15 +134,19 @@ class StandardHandler(logging.StreamHandler[TextIO]):
         return stream
 
     def write(self, text: str) -> None:
-        """Writes whole lines that need no record any more."""
-        self.acquire()
-        try:
-            self.stream.write(text)
-            self.stream.flush()
-        except OSError as error:
-            self.handleError(logging.makeLogRecord({"msg": f"cannot write the log: {error}"}))
-        finally:
-            self.release()
+        """Writes whole lines that need no record. What cannot be written is lost, and the log says so once."""
+        with self.lock or contextlib.nullcontext():
+            try:
+                self.stream.write(text)
+                self.stream.flush()
+                self._fails = False
+                return
+            except (OSError, ValueError, AttributeError) as error:
+                # Besides what the system says: a stream that was closed, and None, where there is no such stream.
+                problem = error
+            first, self._fails = not self._fails, True
+        if first:
+            error_log.error("Cannot write the access log: %s. Lines are lost until it can be written.", problem)
 
 
 def has_colors(stream: TextIO) -> bool:
@@ -171,6 +164,9 @@ class LevelFormatter(logging.Formatter):
         self.use_colors = use_colors
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging calls it so)
+        if isinstance(record, AccessRecord):
+            # The operator's own format has everything in it.
+            return record.line
         return self.prefix(record.levelno, record.levelname) + self.message(record)
 
     def prefix(self, level: int, name: str) -> str:
@@ -189,6 +185,8 @@ class AccessFormatter(LevelFormatter):
     """`INFO:     127.0.0.1:5000 - "GET / HTTP/1.1" 200 OK`."""
 
     def message(self, record: logging.LogRecord) -> str:
+        if isinstance(record, AccessRecord):
+            return record.line
         args = record.args
         return self.line(args) if isinstance(args, tuple) and len(args) == _ACCESS_FIELDS else record.message
 
@@ -214,11 +212,6 @@ class AccessFormatter(LevelFormatter):
             return f'{client} - "{_BOLD}{method} {target} HTTP/{version}{_RESET}" {self._status(status)}'
         return f'{client} - "{method} {target} HTTP/{version}" {_phrase(status)}'
 
-    def lines(self, accesses: Sequence[Access]) -> str:
-        """What formatting a record for each would give."""
-        prefix = self.prefix(logging.INFO, "INFO")
-        return "".join([f"{prefix}{self.line((access[0] or 'unix', *access[1:]))}\n" for access in accesses])
-
     def _status(self, status: object) -> str:
         hundreds = status // 100 if isinstance(status, int) else 0
         return self.paint(_phrase(status), _STATUS_COLORS.get(hundreds, ""))
@@ -232,28 +225,108 @@ def _phrase(status: object) -> str:
         return str(status)
 
 
-def log_accesses(accesses: Sequence[Access]) -> None:
-    """Logs finished responses.
+class AccessRecord(logging.LogRecord):
+    """The record of a response in the operator's own format; its arguments are those of any response's record."""
 
-    Where nobody but our own handler would see the records, none are made, and all lines are written at once: the log is
-    on by default, and a record costs more than the rest of a small response.
+    def __init__(self, access: Access, line: str) -> None:
+        client = access[0] or "unix"
+        super().__init__(access_log.name, logging.INFO, "", 0, ACCESS_FORMAT, (client, *access[1:]), None)
+        self.line = line
+
+    def getMessage(self) -> str:  # noqa: N802 (logging calls it so)
+        return self.line
+
+
+def access_route() -> int:
+    """How finished responses reach the log now: as RECORDS, as TEXT, or written by the worker itself (NATIVE).
+
+    Where nobody but our own handler would see the records, none are made: the log is on by default, and a record costs
+    more than the rest of a small response. The worker writes where standard output is the process's own.
     """
-    handler = access_log.handlers[0] if len(access_log.handlers) == 1 else None
-    if isinstance(handler, StandardHandler) and _is_all_that_listens(handler):
-        formatter = handler.formatter
-        # A subclass may have a format of its own.
-        if type(formatter) is AccessFormatter:
-            handler.write(formatter.lines(accesses))
-            return
-    for access in accesses:
-        access_log.handle(access_record(access))
+    handlers = access_log.handlers
+    handler = handlers[0] if len(handlers) == 1 else None
+    if not isinstance(handler, StandardHandler) or access_log.propagate or access_log.filters or handler.filters:
+        return RECORDS
+    formatter = handler.formatter
+    # A subclass may have a format of its own.
+    if type(formatter) is not AccessFormatter:
+        return RECORDS
+    colors = COLORED if formatter.use_colors else 0
+    real = sys.__stdout__
+    if real is None or sys.stdout is not real:
+        return TEXT + colors
+    try:  # noqa: SIM105 (once a turn: a context manager costs more than the rest)
+        # What the application has printed before comes before.
+        real.flush()
+    except (OSError, ValueError):
+        # The worker will find out, and say so.
+        pass
+    return NATIVE + colors
 
 
-def _is_all_that_listens(handler: StandardHandler) -> bool:
-    return not (access_log.propagate or access_log.filters or handler.filters)
+def write_accesses(text: str) -> None:
+    """Writes the lines of finished responses where TEXT was the route."""
+    for handler in access_log.handlers:
+        if isinstance(handler, StandardHandler):
+            handler.write(text)
+
+
+def log_accesses(accesses: Sequence[Access], lines: Sequence[str] | None = None) -> None:
+    """Makes a record of each finished response; `lines` has what each says in the operator's own format."""
+    for index, access in enumerate(accesses):
+        access_log.handle(access_record(access) if lines is None else AccessRecord(access, lines[index]))
 
 
 def access_record(access: Access) -> logging.LogRecord:
     """The log record of one response. Made directly: there is no caller to look for."""
     client = access[0] or "unix"
     return logging.LogRecord(access_log.name, logging.INFO, "", 0, ACCESS_FORMAT, (client, *access[1:]), None)
+
+
+def reopen() -> list[str]:
+    """Closes and opens again the files of all logging.FileHandlers of every logger, after logrotate has renamed them.
+
+    A file is opened for appending, whatever it was before. Where one cannot be opened, its handler keeps the old one.
+    Returns what went wrong, a sentence each.
+    """
+    problems = []
+    for handler in _file_handlers():
+        try:
+            _reopen(handler)
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            problems.append(f"Cannot open the log file {handler.baseFilename} again: {why}.")
+    for problem in problems:
+        error_log.error("%s", problem)
+    return problems
+
+
+def _file_handlers() -> list[logging.FileHandler]:
+    """Each once; those behind a MemoryHandler too."""
+    loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
+    found: dict[int, logging.FileHandler] = {}
+    waiting = [handler for logger in loggers if isinstance(logger, logging.Logger) for handler in logger.handlers]
+    while waiting:
+        handler = waiting.pop()
+        target = getattr(handler, "target", None)
+        if isinstance(target, logging.Handler):
+            waiting.append(target)
+        if isinstance(handler, logging.FileHandler):
+            found[id(handler)] = handler
+    return list(found.values())
+
+
+def _reopen(handler: logging.FileHandler) -> None:
+    with handler.lock or contextlib.nullcontext():
+        if handler.stream is None:
+            # It opens its file when it has something to write.
+            return
+        handler.mode = handler.mode.replace("w", "a").replace("x", "a")
+        opened = handler._open()  # noqa: SLF001 (what the class has for its subclasses)
+        old = handler.setStream(opened)
+        if old is not None:
+            old.close()
+        # A WatchedFileHandler compares with what it saw last.
+        watched = getattr(handler, "_statstream", None)
+        if watched is not None:
+            watched()

@@ -17,7 +17,7 @@ from ferricorn._ferricorn import TICK_SECONDS, Board, Listener, Worker
 from ferricorn.config import Config
 from ferricorn.errors import StartupError
 from ferricorn.interface import Application
-from ferricorn.logging import Access, access_log, log_accesses
+from ferricorn.logging import Access, access_log, access_route, log_accesses, write_accesses
 from ferricorn.logging import error_log as log
 from ferricorn.stalls import LoopThread, log_stall
 
@@ -242,5 +242,14 @@ class Reports:
     def peer_failed(self, problem: str) -> None:
         log.warning("%s", problem)
 
-    def accessed(self, lines: Sequence[Access]) -> None:
-        log_accesses(lines)
+    def access_route(self) -> int:
+        return access_route()
+
+    def accessed(self, accesses: Sequence[Access], lines: Sequence[str] | None) -> None:
+        log_accesses(accesses, lines)
+
+    def access_text(self, text: str) -> None:
+        write_accesses(text)
+
+    def access_log_failed(self, problem: str) -> None:
+        log.error("%s", problem)

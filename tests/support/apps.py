@@ -30,6 +30,13 @@ async def blocking(scope: Scope, receive: Receive, send: Send) -> None:
     await respond(send, Path(os.environ["FIFO"]).read_bytes())
 
 
+async def printing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Prints its path."""
+    assert scope["type"] == "http"
+    print("printed", scope["path"])
+    await respond(send)
+
+
 class Counting:
     """Answers slowly, counts the calls that began, and says how many after the last."""
 

@@ -24,7 +24,8 @@ RUNNING = re.compile(r"running on (.*) \(Press")
 class ServerProcess:
     """`python -m ferricorn APP ARGUMENTS`, on a free port unless `arguments` name a place. A context manager.
 
-    `module` is one that becomes the command, after it has done something else.
+    `module` is one that becomes the command, after it has done something else; `stdout` is a descriptor for standard
+    output, which is then not in `lines`; `through` are words of a command that runs this one.
     """
 
     def __init__(
@@ -34,8 +35,11 @@ class ServerProcess:
         pass_fds: Iterable[int] = (),
         environment: dict[str, str] | None = None,
         module: str = "ferricorn",
+        stdout: int | None = None,
+        through: Iterable[str] = (),
     ) -> None:
-        self._command = [sys.executable, "-m", module, app, *arguments]
+        self._stdout = stdout
+        self._command = [*through, sys.executable, "-m", module, app, *arguments]
         if not {"--port", "--bind", "--uds", "--fd"} & set(arguments):
             self._command += ["--port", "0"]
         self._folder = ROOT
@@ -50,13 +54,12 @@ class ServerProcess:
             self._command,
             cwd=self._folder,
             env={**os.environ, **self._environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE if self._stdout is None else self._stdout,
+            stderr=subprocess.STDOUT if self._stdout is None else subprocess.PIPE,
             text=True,
             pass_fds=self._pass_fds,
         )
-        assert self.process.stdout is not None
-        self._reader = threading.Thread(target=self._read, args=[self.process.stdout], name="log reader")
+        self._reader = threading.Thread(target=self._read, args=[self._output], name="log reader")
         self._reader.start()
         return self
 
@@ -65,8 +68,13 @@ class ServerProcess:
             self.process.kill()
         self.process.wait(DEADLINE)
         self._reader.join(DEADLINE)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        self._output.close()
+
+    @property
+    def _output(self) -> IO[str]:
+        output = self.process.stdout or self.process.stderr
+        assert output is not None
+        return output
 
     # --- looking
 

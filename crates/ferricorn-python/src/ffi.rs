@@ -176,6 +176,18 @@ pub(crate) fn duplicate_fd(fd: RawFd) -> io::Result<OwnedFd> {
     borrowed.try_clone()
 }
 
+/// How many seconds east of Greenwich the local time is at this unix time; 0 where nobody knows.
+pub(crate) fn utc_offset(unix: i64) -> i32 {
+    let mut broken_down = std::mem::MaybeUninit::<libc::tm>::uninit();
+    // SAFETY: both pointers are good for the call; the result is read only where it was written, which its return says.
+    unsafe {
+        if libc::localtime_r(&unix, broken_down.as_mut_ptr()).is_null() {
+            return 0;
+        }
+        broken_down.assume_init().tm_gmtoff as i32
+    }
+}
+
 /// A file in memory, of so many bytes, all zero, whose size nobody can change any more. Closed on exec.
 #[cfg(target_os = "linux")]
 pub(crate) fn memory_file(bytes: u64) -> io::Result<File> {

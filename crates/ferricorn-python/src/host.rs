@@ -8,6 +8,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::access_log::AccessOutput;
 use crate::application::Server;
 use crate::backstop::Backstop;
 use crate::ffi::ThreadBound;
@@ -16,12 +17,13 @@ use crate::ffi::ThreadBound;
 pub(crate) struct Process {
     hooks: Py<PyAny>,
     poll_soon: Py<PollSoon>,
+    access_log: AccessOutput,
     backstop: OnceCell<Backstop>,
 }
 
 impl Process {
-    pub(crate) fn new(hooks: Py<PyAny>, poll_soon: Py<PollSoon>) -> Self {
-        Self { hooks, poll_soon, backstop: OnceCell::new() }
+    pub(crate) fn new(hooks: Py<PyAny>, poll_soon: Py<PollSoon>, access_log: AccessOutput) -> Self {
+        Self { hooks, poll_soon, access_log, backstop: OnceCell::new() }
     }
 
     /// Says which worker it is that these hooks belong to.
@@ -34,7 +36,18 @@ impl Process {
         Ok(())
     }
 
-    fn tell(&self, py: Python<'_>, result: PyResult<Py<PyAny>>) {
+    /// Tells what went wrong with the access log since the last look.
+    pub(crate) fn report_access_log(&self, py: Python<'_>) {
+        self.tell(py, self.access_log.report(py, &self.hooks));
+    }
+
+    /// Writes what is left of the access log.
+    pub(crate) fn close_access_log(&self, py: Python<'_>) {
+        self.access_log.close(py);
+        self.report_access_log(py);
+    }
+
+    fn tell<T>(&self, py: Python<'_>, result: PyResult<T>) {
         if let Err(error) = result {
             error.write_unraisable(py, Some(self.hooks.bind(py)));
         }
@@ -43,7 +56,7 @@ impl Process {
 
 impl Host for Process {
     fn poll_soon(&self) {
-        Python::attach(|py| self.tell(py, PollSoon::schedule(self.poll_soon.bind(py)).map(|()| py.None())));
+        Python::attach(|py| self.tell(py, PollSoon::schedule(self.poll_soon.bind(py))));
     }
 
     fn problem(&self, problem: &Problem) {
@@ -52,17 +65,8 @@ impl Host for Process {
         });
     }
 
-    fn accessed(&self, accesses: &[Access]) {
-        Python::attach(|py| {
-            let lines: Vec<_> = accesses
-                .iter()
-                .map(|access| {
-                    let client = access.client.as_ref().map(ToString::to_string).unwrap_or_default();
-                    (client, &access.method, &access.target, access.http_version.as_str(), access.status)
-                })
-                .collect();
-            self.tell(py, self.hooks.call_method1(py, intern!(py, "accessed"), (lines,)));
-        });
+    fn accessed(&self, accesses: &[Box<Access>]) {
+        Python::attach(|py| self.tell(py, self.access_log.log(py, &self.hooks, accesses)));
     }
 
     fn put_off(&self) -> bool {

@@ -4,6 +4,7 @@
 //! It makes Python an [`asgi::Application`]: scope dicts, awaitables, tasks. It does not know sockets or protocols, and it
 //! holds no global mutable state: everything hangs off a worker.
 
+mod access_log;
 mod application;
 mod awaitable;
 mod backstop;
@@ -30,6 +31,8 @@ mod _ferricorn {
     use pyo3::prelude::*;
     use pyo3::types::PyTuple;
 
+    #[pymodule_export]
+    use crate::access_log::check_access_log_format;
     #[pymodule_export]
     use crate::board::PyBoard;
     #[pymodule_export]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use asgi::Headers;
 use ferricorn_server::forwarded::{Fields, Trust};
-use ferricorn_server::{Config, Limits, Proxies, websocket};
+use ferricorn_server::{AccessFormat, Config, Limits, Proxies, websocket};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyAnyMethods, PyDict};
@@ -13,6 +13,7 @@ use pyo3::types::{PyAnyMethods, PyDict};
 /// Every key that is read: each must be there, and no other may be.
 pub(crate) const NAMES: &[&str] = &[
     "access_log",
+    "access_log_format",
     "date_header",
     "forwarded_allow_ips",
     "forwarded_fields",
@@ -76,6 +77,7 @@ pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<Config> {
         proxies: options.proxies()?,
         access_log: options.get("access_log")?,
         metrics: options.get::<Option<String>>("metrics_bind")?.is_some(),
+        access_format: Rc::new(options.access_format()?),
         ..Config::default()
     })
 }
@@ -99,6 +101,12 @@ impl<'py> Options<'_, 'py> {
             let error: PyErr = error.into();
             PyTypeError::new_err(format!("the worker's option '{name}': {}", error.value(self.0.py())))
         })
+    }
+
+    fn access_format(&self) -> PyResult<AccessFormat> {
+        let text: String = self.get("access_log_format")?;
+        AccessFormat::parse(&text, "", false)
+            .map_err(|error| PyValueError::new_err(format!("the worker's option 'access_log_format' {error}")))
     }
 
     /// None where there are no WebSockets.

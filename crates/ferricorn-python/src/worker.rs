@@ -11,6 +11,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+use crate::access_log::AccessOutput;
 use crate::application::{PythonApplication, Server};
 use crate::board::PyBoard;
 use crate::event_loop::EventLoop;
@@ -138,7 +139,7 @@ impl PyWorker {
         let scopes = Scopes::new(py, state, asgi_version)?;
         let event_loop = EventLoop::new(r#loop)?;
         let poll_soon = Py::new(py, PollSoon::new(r#loop)?)?;
-        let host = Process::new(hooks.clone_ref(py), poll_soon);
+        let host = Process::new(hooks.clone_ref(py), poll_soon, AccessOutput::new(&config.access_format));
         let application = PythonApplication::new(py, app, event_loop, hooks, scopes)?;
         let listeners = listeners.iter().filter_map(|listener| listener.get().lock().as_ref().map(Listener::duplicate));
         let worker = Worker::new(application, host, config, listeners.collect::<Result<_, _>>()?)?;
@@ -162,6 +163,7 @@ impl PyWorker {
     fn tick(&self, py: Python<'_>) -> PyResult<()> {
         let State { server, quiet, .. } = self.0.get()?;
         server.application().for_loop(py, || server.tick());
+        server.host().report_access_log(py);
         if quiet.has_come(server.calls()) {
             ffi::trim_heap();
         }
@@ -193,6 +195,7 @@ impl PyWorker {
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let State { server, watchdog, .. } = self.0.get()?;
         server.close();
+        server.host().close_access_log(py);
         watchdog.close(py)
     }
 

@@ -11,7 +11,7 @@ use ferricorn_proto::proxy_protocol::{self, ProxyError};
 use ferricorn_proto::websocket::ProtocolError;
 use ferricorn_proto::{Now, Piece, RequestError, Transmit};
 
-use crate::access_log;
+use crate::access_log::Access;
 use crate::board::Row;
 use crate::cells::Cell;
 use crate::counting::Begun;
@@ -64,7 +64,8 @@ pub(crate) struct Connection<A: Application> {
     pub(crate) headers: Option<Rc<Headers>>,
     /// What reads the header of the PROXY protocol, as long as that has not come.
     pub(crate) preface: Option<Box<proxy_protocol::Reader>>,
-    pub(crate) log: Option<access_log::Pending>,
+    /// What the access log will say of the request whose response is not finished.
+    pub(crate) log: Option<Box<Access>>,
     /// The request whose response is to be counted.
     pub(crate) begun: Option<Begun>,
     /// Whether it is counted as an open WebSocket.
@@ -129,7 +130,7 @@ pub(crate) struct RequestLine {
 }
 
 impl RequestLine {
-    fn set(&mut self, method: &str, path: &[u8], query: &[u8]) {
+    pub(crate) fn set(&mut self, method: &str, path: &[u8], query: &[u8]) {
         self.text.clear();
         self.text.extend_from_slice(method.as_bytes());
         self.method_end = self.text.len();
@@ -149,15 +150,17 @@ impl RequestLine {
     pub(crate) fn query(&self) -> &[u8] {
         &self.text[self.path_end..]
     }
+}
 
-    /// Path and query as the peer wrote them, for the log.
-    pub(crate) fn target(&self) -> String {
-        let mut target = String::from_utf8_lossy(self.path()).into_owned();
-        if !self.query().is_empty() {
-            target.push('?');
-            target.push_str(&String::from_utf8_lossy(self.query()));
-        }
-        target
+impl Clone for RequestLine {
+    fn clone(&self) -> Self {
+        Self { text: self.text.clone(), ..*self }
+    }
+
+    /// Keeps the memory of `self`.
+    fn clone_from(&mut self, other: &Self) {
+        self.text.clone_from(&other.text);
+        (self.method_end, self.path_end) = (other.method_end, other.path_end);
     }
 }
 
@@ -526,8 +529,9 @@ mod tests {
         line.set("DELETE", b"/a/b", b"c=d");
         line.set("GET", b"/x%20\xff", b"y");
         assert_eq!((line.method(), line.path(), line.query()), ("GET", &b"/x%20\xff"[..], &b"y"[..]));
-        assert_eq!(line.target(), "/x%20\u{fffd}?y");
-        line.set("GET", b"/", b"");
-        assert_eq!(line.target(), "/");
+        let mut copy = RequestLine::default();
+        copy.clone_from(&line);
+        line.set("PUT", b"/", b"");
+        assert_eq!((copy.method(), copy.path(), copy.query()), ("GET", &b"/x%20\xff"[..], &b"y"[..]));
     }
 }

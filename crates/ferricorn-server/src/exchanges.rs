@@ -6,6 +6,7 @@ use asgi::{Application, ExchangeId, Message, Outcome, ReceiveEvent, ResponseStar
 use ferricorn_proto::http1::{self, Finished};
 use ferricorn_proto::{Content, Now};
 
+use crate::access_log::Access;
 use crate::board::Row;
 use crate::cells::Cell;
 use crate::connection::{Connection, Part};
@@ -192,6 +193,9 @@ impl<A: Application> State<A> {
             return Ok(Sent::Complete);
         }
         connection.http.start(start)?;
+        if let Some(access) = &mut connection.log {
+            access.respond(&start.headers);
+        }
         Ok(Sent::Open)
     }
 
@@ -204,6 +208,9 @@ impl<A: Application> State<A> {
         let Some(connection) = self.connections.get_mut(key) else { return Err(SendError::Disconnected) };
         if connection.sequence != exchange.sequence {
             return Ok(Sent::Complete);
+        }
+        if let Some(access) = &mut connection.log {
+            note_start(access, &event);
         }
         let now = self.clock.now();
         apply(&mut connection.http, event, &now, &self.row)?;
@@ -262,9 +269,10 @@ impl<A: Application> State<A> {
     /// Logs and counts the response, where somebody wants to know of it.
     fn note_response(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.is_noted()) else { return };
-        if let Some(pending) = connection.log.take() {
-            let status = connection.http.response_status().unwrap_or_default();
-            self.accesses.push(pending.finished(connection.logged_client(), status));
+        if let Some(mut access) = connection.log.take() {
+            let http = &connection.http;
+            access.end(http.response_status().unwrap_or_default(), http.response_body_bytes());
+            self.accesses.finished.push(access);
         }
         self.count_response(key);
     }
@@ -296,6 +304,15 @@ impl<A: Application> State<A> {
 
 fn has_session<A: Application>(connection: &mut Connection<A>) -> bool {
     connection.http.websocket().is_some_and(|socket| socket.session().is_some())
+}
+
+/// What begins the response to a handshake; that of a request is seen by [`State::start`].
+fn note_start<B, T>(access: &mut Access, event: &SendEvent<B, T>) {
+    match event {
+        SendEvent::WebSocketAccept { headers, .. } => access.respond(headers),
+        SendEvent::WebSocketResponseStart(start) => access.respond(&start.headers),
+        _ => {}
+    }
 }
 
 /// Puts an event on the wire.

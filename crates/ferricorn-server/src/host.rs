@@ -12,7 +12,7 @@ use ferricorn_proto::{Limits, RequestError, TimeoutKind};
 
 #[cfg(doc)]
 use crate::Worker;
-use crate::access_log::Access;
+use crate::access_log::{Access, AccessFormat};
 use crate::board::Row;
 use crate::proxies::Proxies;
 
@@ -38,6 +38,8 @@ pub struct Config {
     pub websocket_drain: Duration,
     /// Whether finished responses are reported to [`Host::accessed`].
     pub access_log: bool,
+    /// What is kept of a request for its line.
+    pub access_format: Rc<AccessFormat>,
     /// Where the worker counts; by default where nobody else looks.
     pub row: Row,
     /// Whether somebody reads that: requests are then counted and their times taken.
@@ -54,7 +56,7 @@ pub trait Host: 'static {
     fn problem(&self, problem: &Problem);
 
     /// Finished responses, in order.
-    fn accessed(&self, accesses: &[Access]);
+    fn accessed(&self, accesses: &[Box<Access>]);
 
     /// Bytes wait for the end of the turn, so that more can go with them. Says whether somebody will call
     /// [`Worker::flush_put_off`] where the application blocks or computes meanwhile: if not, a streamed part is written

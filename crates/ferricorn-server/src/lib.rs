@@ -40,7 +40,7 @@ mod state;
 mod tasks;
 mod worker;
 
-pub use access_log::Access;
+pub use access_log::{Access, AccessFormat, AccessLog, FormatError, LogWriter};
 pub use board::{Board, Restart, Row};
 pub use cells::Cell;
 pub use exchanges::{Sent, Take};

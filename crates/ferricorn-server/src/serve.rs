@@ -121,7 +121,7 @@ impl Host for Console {
         }
     }
 
-    fn accessed(&self, accesses: &[Access]) {
+    fn accessed(&self, accesses: &[Box<Access>]) {
         let mut error = io::stderr().lock();
         for access in accesses {
             let _ = writeln!(error, "{access}");

@@ -12,7 +12,7 @@ use ferricorn_proto::websocket::{ProtocolError, WebSocket};
 use mio::Events;
 use rustc_hash::FxHashMap;
 
-use crate::access_log::{Access, Pending};
+use crate::access_log::Access;
 use crate::board::Row;
 use crate::cells::{Cell, refusal_cell};
 use crate::clock::Clock;
@@ -66,11 +66,46 @@ pub(crate) struct State<A: Application> {
     pub(crate) drained: bool,
     pub(crate) wakes: Vec<(ExchangeId, Wake)>,
     pub(crate) problems: Vec<Problem>,
-    pub(crate) accesses: Vec<Access>,
+    pub(crate) accesses: Accesses,
     /// Where all that happens is counted.
     pub(crate) row: Row,
     /// Connections that are counted as open WebSockets.
     pub(crate) websockets: u64,
+}
+
+/// Finished responses that the process has not been told of.
+#[derive(Default)]
+#[expect(clippy::vec_box, reason = "they come from their connections and go back to others")]
+pub(crate) struct Accesses {
+    pub(crate) finished: Vec<Box<Access>>,
+    /// For requests to come.
+    spare: Vec<Box<Access>>,
+}
+
+/// How many are kept for requests to come: as many as one turn can finish, as a rule.
+const SPARE: usize = 256;
+
+impl Accesses {
+    pub(crate) fn begin(&mut self) -> Box<Access> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Those that the process has been told of.
+    #[expect(clippy::vec_box, reason = "as above")]
+    pub(crate) fn give_back(&mut self, mut told: Vec<Box<Access>>) {
+        for mut access in told.drain(..) {
+            if self.spare.len() == SPARE {
+                break;
+            }
+            access.release();
+            self.spare.push(access);
+        }
+        if self.finished.is_empty() {
+            // Keeps the memory of the list.
+            told.clear();
+            self.finished = told;
+        }
+    }
 }
 
 /// How far a drain has come.
@@ -130,7 +165,7 @@ impl<A: Application> State<A> {
             drained: false,
             wakes: Vec::new(),
             problems: Vec::new(),
-            accesses: Vec::new(),
+            accesses: Accesses::default(),
             row,
             websockets: 0,
         })
@@ -285,8 +320,10 @@ impl<A: Application> State<A> {
                 }
                 connection.begun = Begun::new(&self.line, &self.clock, config);
                 if config.access_log {
-                    let (method, target) = (self.line.method().to_owned(), self.line.target());
-                    connection.log = Some(Pending { method, target, http_version: request.version });
+                    let mut access = self.accesses.begin();
+                    access.begin(config.access_format.needs, &self.line, &request, &connection.ends);
+                    access.set_client(connection.logged_client());
+                    connection.log = Some(access);
                 }
                 if config.concurrency != 0 && self.running >= config.concurrency {
                     connection.http.refuse(503, &now);
@@ -416,7 +453,7 @@ impl<A: Application> State<A> {
 
     /// Whether something waits for the end of a turn while none runs.
     pub(crate) fn has_unscheduled(&self) -> bool {
-        let is_settled = self.queue.is_empty() && self.wakes.is_empty() && self.accesses.is_empty();
+        let is_settled = self.queue.is_empty() && self.wakes.is_empty() && self.accesses.finished.is_empty();
         !self.in_turn && !is_settled
     }
 

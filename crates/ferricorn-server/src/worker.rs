@@ -368,16 +368,17 @@ impl<A: Application, H: Host> Worker<A, H> {
             if limit_reached {
                 state.told_at = u64::MAX;
             }
-            if state.problems.is_empty() && state.accesses.is_empty() && !limit_reached && !drained {
+            if state.problems.is_empty() && state.accesses.finished.is_empty() && !limit_reached && !drained {
                 return;
             }
-            (std::mem::take(&mut state.problems), std::mem::take(&mut state.accesses), limit_reached, drained)
+            (std::mem::take(&mut state.problems), std::mem::take(&mut state.accesses.finished), limit_reached, drained)
         };
         for problem in &problems {
             self.host.problem(problem);
         }
         if !accesses.is_empty() {
             self.host.accessed(&accesses);
+            self.state.borrow_mut().accesses.give_back(accesses);
         }
         if limit_reached {
             self.host.limit_reached();

@@ -17,8 +17,8 @@ pub(super) fn status_line(buffer: &mut Vec<u8>, status: u16) {
     }
 }
 
-/// The phrase of a registered status.
-pub(super) fn phrase(status: u16) -> &'static str {
+/// The phrase of a registered status; empty for any other.
+pub fn phrase(status: u16) -> &'static str {
     registered(status)
         .and_then(|line| str::from_utf8(line).ok())
         .and_then(|line| line.get("HTTP/1.1 200 ".len()..line.len() - 2))
@@ -62,9 +62,10 @@ fn number(buffer: &mut Vec<u8>, mut number: u64) {
     buffer.extend_from_slice(&digits[start..]);
 }
 
-/// The whole status line of every status that IANA has registered for final responses, and 103.
+/// The whole status line of every status that IANA has registered for final responses, and the two others that are sent.
 const fn registered(status: u16) -> Option<&'static [u8]> {
     Some(match status {
+        101 => b"HTTP/1.1 101 Switching Protocols\r\n",
         103 => b"HTTP/1.1 103 Early Hints\r\n",
         200 => b"HTTP/1.1 200 OK\r\n",
         201 => b"HTTP/1.1 201 Created\r\n",

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use asgi::{Extensions, Headers, HttpVersion, Message};
 
 pub use crate::limits::Now;
+pub use encode::phrase as status_phrase;
 
 use crate::error::{RequestError, TimeoutKind};
 use crate::exchange::{Exchange, State};
@@ -387,6 +388,11 @@ impl<B: AsRef<[u8]>> Connection<B> {
     /// The status of the current response, once it has started.
     pub fn response_status(&self) -> Option<u16> {
         self.exchange.status()
+    }
+
+    /// How many bytes of the current response's body have been sent, its framing not counted.
+    pub fn response_body_bytes(&self) -> u64 {
+        self.response.sent
     }
 
     /// Gives back the buffers and the remembered header block of an idle connection; else does nothing.

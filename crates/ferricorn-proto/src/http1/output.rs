@@ -22,11 +22,13 @@ pub(super) struct Response {
     has_date: bool,
     has_server: bool,
     has_length: bool,
+    /// Bytes of the body that are on the wire or on their way there, without their framing.
+    pub(super) sent: u64,
 }
 
 impl Response {
     pub(super) const NONE: Self =
-        Self { body: ResponseBody::None, close: false, has_date: false, has_server: false, has_length: false };
+        Self { body: ResponseBody::None, close: false, has_date: false, has_server: false, has_length: false, sent: 0 };
 
     pub(super) fn of(headers: &Headers) -> Self {
         Self {
@@ -137,6 +139,9 @@ impl<B: AsRef<[u8]>> Connection<B> {
         let Some(part) = self.exchange.body(event, length, more)? else { return Ok(()) };
         if part.first {
             self.release_head(length, part.last, now);
+        }
+        if self.response.body != ResponseBody::None {
+            self.response.sent += length;
         }
         match self.response.body {
             ResponseBody::None => {}
@@ -294,7 +299,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
     /// Writes a whole response of the server's own in place of one that was held back.
     pub(super) fn answer(&mut self, status: u16, text: &str, has_content: bool, now: &Now<'_>) {
         self.transmit.drop_held();
-        self.response = Response::NONE;
+        self.response = Response { sent: if has_content { text.len() as u64 } else { 0 }, ..Response::NONE };
         let limits = &*self.limits;
         let response = self.response;
         self.transmit.append(|buffer| {

@@ -62,6 +62,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
         let Some(handshake) = websocket.handshake() else { return Err(self.exchange.refuse(event)) };
         handshake.check_accept(subprotocol, headers)?;
         let response = Response::of(headers);
+        self.response = response;
         let limits = &*self.limits;
         self.transmit.append(|buffer| {
             buffer.extend_from_slice(

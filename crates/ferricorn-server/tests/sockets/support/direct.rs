@@ -168,7 +168,7 @@ impl Take for Owned {
 pub(crate) struct Recorder {
     soon: Cell<bool>,
     problems: RefCell<Vec<String>>,
-    accesses: RefCell<Vec<Access>>,
+    accesses: RefCell<Vec<String>>,
     limits_reached: Cell<usize>,
     drained: Cell<usize>,
 }
@@ -182,8 +182,8 @@ impl Host for Recorder {
         self.problems.borrow_mut().push(problem.to_string());
     }
 
-    fn accessed(&self, accesses: &[Access]) {
-        self.accesses.borrow_mut().extend_from_slice(accesses);
+    fn accessed(&self, accesses: &[Box<Access>]) {
+        self.accesses.borrow_mut().extend(accesses.iter().map(|access| access.to_string()));
     }
 
     fn limit_reached(&self) {
@@ -319,7 +319,7 @@ impl Direct {
 
     /// The lines of the access log since the last look.
     pub(crate) fn accesses(&self) -> Vec<String> {
-        self.worker.host().accesses.take().iter().map(Access::to_string).collect()
+        self.worker.host().accesses.take()
     }
 
     /// Client, scheme, server and root path of the scopes since the last look, those told again marked.

@@ -1,0 +1,103 @@
+//! Where the lines of the access log go: to a thread that writes them to standard output, to the process as one text, or to
+//! it as records. The process says which, once a turn, for its loggers may change at any time. Formats nothing itself.
+
+use std::cell::RefCell;
+
+use ferricorn_server::{Access, AccessFormat, AccessLog, LogWriter};
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use crate::ffi;
+
+/// What `Hooks.access_route` answers; [`COLOURS`] may be added to the last two.
+const RECORDS: u8 = 0;
+const TEXT: u8 = 1;
+const COLOURS: u8 = 4;
+
+/// The access log of one worker.
+pub(crate) struct AccessOutput {
+    log: RefCell<AccessLog>,
+    buffer: RefCell<Vec<u8>>,
+    writer: LogWriter,
+}
+
+impl AccessOutput {
+    pub(crate) fn new(format: &AccessFormat) -> Self {
+        Self {
+            log: RefCell::new(AccessLog::new(format.clone(), ffi::utc_offset)),
+            buffer: RefCell::default(),
+            writer: LogWriter::to_stdout(),
+        }
+    }
+
+    /// Logs finished responses.
+    pub(crate) fn log(&self, py: Python<'_>, hooks: &Py<PyAny>, accesses: &[Box<Access>]) -> PyResult<()> {
+        let route: u8 = hooks.call_method0(py, intern!(py, "access_route"))?.extract(py)?;
+        let (kind, colours) = (route & !COLOURS, route & COLOURS != 0);
+        if kind == RECORDS {
+            return self.records(py, hooks, accesses);
+        }
+        // The process may come back here while it is told of lines, so it is told with nothing borrowed.
+        let mut lines = self.buffer.take();
+        let mut log = self.log.borrow_mut();
+        accesses.iter().for_each(|access| log.write(access, colours, &mut lines));
+        drop(log);
+        let told = if kind == TEXT {
+            let text = String::from_utf8_lossy(&lines);
+            hooks.call_method1(py, intern!(py, "access_text"), (text,)).map(|_| ())
+        } else {
+            if !self.writer.append(&lines) {
+                // Whoever reads what is written may need the interpreter for it.
+                let writer = &self.writer;
+                py.detach(|| writer.wait_for_room());
+            }
+            Ok(())
+        };
+        lines.clear();
+        self.buffer.replace(lines);
+        told
+    }
+
+    fn records(&self, py: Python<'_>, hooks: &Py<PyAny>, accesses: &[Box<Access>]) -> PyResult<()> {
+        let fields: Vec<_> = accesses.iter().map(|access| fields(access)).collect();
+        let mut log = self.log.borrow_mut();
+        let lines = (!log.format().is_standard()).then(|| {
+            let lines = accesses.iter().map(|access| {
+                let mut line = Vec::new();
+                log.write(access, false, &mut line);
+                line.pop();
+                String::from_utf8_lossy(&line).into_owned()
+            });
+            lines.collect::<Vec<_>>()
+        });
+        drop(log);
+        hooks.call_method1(py, intern!(py, "accessed"), (fields, lines)).map(|_| ())
+    }
+
+    /// Writes what waits and ends the thread.
+    pub(crate) fn close(&self, py: Python<'_>) {
+        let writer = &self.writer;
+        py.detach(|| writer.close());
+    }
+
+    /// Tells the process when writing has failed, or goes again.
+    pub(crate) fn report(&self, py: Python<'_>, hooks: &Py<PyAny>) -> PyResult<()> {
+        match self.writer.take_problem() {
+            Some(problem) => hooks.call_method1(py, intern!(py, "access_log_failed"), (problem,)).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The arguments of a record.
+fn fields(access: &Access) -> (String, &str, String, &str, u16) {
+    let client = access.client().map(ToString::to_string).unwrap_or_default();
+    (client, access.method(), access.target(), access.http_version(), access.status())
+}
+
+/// Refuses a format that asks for what there is not, in words whose subject is the option.
+#[pyfunction]
+pub(crate) fn check_access_log_format(text: &str) -> PyResult<()> {
+    let checked = AccessFormat::parse(text, "", false);
+    checked.map(|_| ()).map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))
+}
