@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from click.shell_completion import ShellComplete
 from click.testing import Result
 
 from ferricorn import __version__, cli
-from ferricorn.config import OPTIONS, Config
+from ferricorn.config import GROUPS, OPTIONS, Config, grouped
 from ferricorn.kinds import (
     AccessLogFormat,
     Account,
@@ -153,12 +154,25 @@ def test_the_help_tells_all_of_an_option(option: Option, run: Callable[..., Resu
 def test_the_help_is_grouped_and_in_two_columns(run: Callable[..., Result], columns: str) -> None:
     lines = run("--help", COLUMNS=columns).output.splitlines()
     headings = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
-    groups = dict.fromkeys(option.group for option in OPTIONS)
-    assert headings == [f"{group}:" for group in (*groups, "Other")]
+    assert headings == [f"{group}:" for group in (*GROUPS, "Other")]
     assert max(map(len, lines)) <= int(columns)
     body = lines[lines.index(headings[0]) : -3]
     texts = [line for line in body if line.startswith("  ") and not line.startswith("  -")]
     assert {len(line) - len(line.lstrip()) for line in texts} == {34}
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_no_line_of_the_help_ends_within_a_flag_or_a_default(run: Callable[..., Result], columns: str) -> None:
+    output = run("--help", COLUMNS=columns).output
+    assert output.isascii()
+    for line in output.splitlines():
+        assert not line.endswith("-")
+        assert not re.search(r"default:[^\]]*$", line)
+
+
+def test_every_option_has_a_heading() -> None:
+    assert {option.group for option in OPTIONS} == set(GROUPS)
+    assert sorted(o.name for _, options in grouped() for o in options) == sorted(o.name for o in OPTIONS)
 
 
 def test_the_help_says_how_the_environment_is_named(run: Callable[..., Result]) -> None:

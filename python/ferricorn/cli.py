@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -17,22 +18,25 @@ from click.shell_completion import CompletionItem
 
 from ferricorn import discovery, environment, settings
 from ferricorn._ferricorn import __version__
-from ferricorn.config import IGNORED, OPTIONS, Config
+from ferricorn.config import IGNORED, OPTIONS, Config, grouped
 from ferricorn.errors import StartupError
 from ferricorn.options import ENVIRONMENT_PREFIX, Choice, Flag, Ignored, Option, Repeated
 from ferricorn.process_server import EXIT_INTERRUPTED, CommandServer
 from ferricorn.settings import Setting
 from ferricorn.supervisor import Supervisor
 
-_EPILOG: Final = (
-    f"Every option is also read from the environment, --log-level from ${ENVIRONMENT_PREFIX}LOG_LEVEL, "
-    "and from a file, as log-level. Exit status: 0 after a shutdown, 2 for wrong usage, 3 when the server could not "
-    "start."
-)
 _COLUMN: Final = 30
 """The width of the left column of the help, in all groups."""
 _FEW: Final = 20
 """So many characters of choices stand beside their option; more of them stand in its text."""
+_NO_BREAK: Final = "\u00a0"
+_NO_BREAK_HYPHEN: Final = "\u2011"
+_EPILOG: Final = (
+    f"Every option is also read from the environment, "
+    f"{'--log-level'.replace('-', _NO_BREAK_HYPHEN)} from ${ENVIRONMENT_PREFIX}LOG_LEVEL, "
+    f"and from a file, as log{_NO_BREAK_HYPHEN}level. Exit status: 0 after a shutdown, 2 for wrong usage, 3 when the "
+    "server could not start."
+)
 _UNOFFERED: Final = frozenset(
     flag for o in OPTIONS for flag in (*o.aliases, f"--no-{o.flag}") if flag not in o.flags.split("/")
 )
@@ -177,18 +181,27 @@ class GroupedCommand(click.Command):
         return super().parse_args(ctx, _without_flag_values(args))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        groups: dict[str, list[tuple[str, str]]] = {}
+        groups: dict[str, list[tuple[str, str]]] = {heading: [] for heading, _ in grouped()}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
             if record is not None:
                 heading = parameter.option.group if isinstance(parameter, ServerOption) else "Other"
-                groups.setdefault(heading, []).append((record[0].ljust(_COLUMN), record[1]))
+                groups.setdefault(heading, []).append((record[0].ljust(_COLUMN), _held_together(record[1])))
         for heading, records in groups.items():
             with formatter.section(heading):
                 formatter.write_dl(records, col_max=_COLUMN)
 
+    def get_help(self, ctx: click.Context) -> str:
+        return super().get_help(ctx).replace(_NO_BREAK, " ").replace(_NO_BREAK_HYPHEN, "-")
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         return [item for item in super().shell_complete(ctx, incomplete) if item.value not in _UNOFFERED]
+
+
+def _held_together(text: str) -> str:
+    """`text` for the help, in which no line ends within a flag or within a default with its unit."""
+    text = re.sub(r"--[a-z-]+", lambda flag: flag[0].replace("-", _NO_BREAK_HYPHEN), text)
+    return re.sub(r"default: [^];]*", lambda fact: fact[0].replace(" ", _NO_BREAK), text)
 
 
 def _without_flag_values(args: Sequence[str]) -> list[str]:

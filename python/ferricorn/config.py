@@ -51,6 +51,8 @@ PROCESS: Final = "Process"
 LIMITS: Final = "Limits"
 TIMEOUTS: Final = "Timeouts"
 LOGGING: Final = "Logging"
+GROUPS: Final = (APPLICATION, LISTENING, PROCESS, PROXIES, RESPONSES, WEBSOCKET, LIMITS, TIMEOUTS, LOGGING)
+"""The headings in the order in which a reader wants them; one that is missing here comes last."""
 
 LOG_LEVELS: Final = {
     "critical": logging.CRITICAL,
@@ -305,7 +307,6 @@ class Config:
         PROCESS,
         "Import the application once and fork the workers from that, so that they share its memory.",
         uvicorn="",
-        aliases={"--preload-app": "gunicorn"},
     )
     limit_worker_memory: int = option(
         Size(),
@@ -550,6 +551,13 @@ class Config:
 OPTIONS: Final[tuple[Option, ...]] = declared(Config)
 """All options, in the order of their declaration."""
 
+
+def grouped() -> list[tuple[str, list[Option]]]:
+    """All options under their headings, for a reader."""
+    headings = dict.fromkeys((*GROUPS, *(option.group for option in OPTIONS)))
+    return [(heading, [option for option in OPTIONS if option.group == heading]) for heading in headings]
+
+
 IGNORED: Final = (
     Ignored(
         ("--reset-contextvars",),
@@ -581,6 +589,9 @@ IGNORED: Final = (
         ("1",),
         "granian",
         "The server runs on the thread of the event loop.",
+    ),
+    Ignored(
+        ("--respawn-failed-workers",), (), "granian", "A worker that ends before it is told to is always replaced."
     ),
     Ignored(("--worker-tmp-dir",), ("/dev/shm",), "gunicorn", "Heartbeats are in shared memory, not in files."),
     Ignored(

@@ -5,10 +5,10 @@ A test keeps the page current.
 
 from __future__ import annotations
 
-from itertools import groupby, starmap
+from itertools import starmap
 from typing import Final
 
-from ferricorn.config import FOREIGN_KEYWORDS, IGNORED, OPTIONS
+from ferricorn.config import FOREIGN_KEYWORDS, IGNORED, grouped
 from ferricorn.keywords import Foreign
 from ferricorn.options import Choice, Ignored, Option, Repeated
 
@@ -48,8 +48,7 @@ options: `h11_max_incomplete_event_size` is `limit_request_head`. These are left
 
 def render() -> str:
     """The page, in Markdown."""
-    groups = groupby(OPTIONS, lambda option: option.group)
-    sections = [_section(name, list(options)) for name, options in groups]
+    sections = [_section(name, options) for name, options in grouped()]
     tail = [_TAIL + "".join(map(_ignored, IGNORED)), _KEYWORDS + "".join(starmap(_keyword, FOREIGN_KEYWORDS.items()))]
     return "\n".join([_HEAD, *sections, *tail])
 

@@ -10,11 +10,10 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from ferricorn.config import OPTIONS
+from ferricorn.config import OPTIONS, grouped
 from ferricorn.options import Flag, Number, Option, Permissions, Repeated, Seconds
 
 FILE: Final = "ferricorn.toml"
@@ -102,7 +101,7 @@ def render(settings: Mapping[str, Setting]) -> str:
     """
     app = settings["app"]
     sections = [("", [(f"app = {_text(app.value)}", app.origin)])]
-    for group, options in groupby(OPTIONS, lambda option: option.group):
+    for group, options in grouped():
         sections.append((group, [_line(option, settings.get(option.name)) for option in options]))
     width = max(len(line) for _, lines in sections for line, _ in lines)
     return "\n".join(_section(group, lines, min(width, 50)) for group, lines in sections)
