@@ -122,13 +122,14 @@ fn customary<'h>(headers: &'h Headers, fields: Fields, trust: &Trust) -> (Forwar
     let mut forwarded = Forwarded::default();
     let mut place = 0;
     if fields.has(Fields::FOR) {
+        let mut last = None;
         for (at, text) in members(headers, b"x-forwarded-for").enumerate() {
-            let node = Node::read(text);
-            (place, forwarded.client) = (at, node.client());
-            if !node.is_trusted(trust) {
+            place = at;
+            if !last.insert(Node::read(text)).is_trusted(trust) {
                 break;
             }
         }
+        forwarded.client = last.map_or(Client::Peer, |node| node.client());
     }
     if fields.has(Fields::PROTO) {
         forwarded.scheme = member(headers, b"x-forwarded-proto", place).and_then(scheme);
