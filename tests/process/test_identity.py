@@ -7,6 +7,7 @@ import contextlib
 import grp
 import os
 import pwd
+import signal
 import socket
 import stat
 import sys
@@ -63,7 +64,9 @@ def start(start_process: StartProcess, folder: Path) -> StartProcess:
 
 
 def told(server: ServerProcess) -> dict[str, Any]:
-    answer: dict[str, Any] = ast.literal_eval(server.wait_until_running().exchange(GET).body.decode())
+    if not server.addresses:
+        server.wait_until_running()
+    answer: dict[str, Any] = ast.literal_eval(server.exchange(GET).body.decode())
     assert answer["at_import"] == answer["at_request"]
     return answer
 
@@ -144,6 +147,24 @@ def test_a_privileged_port_is_bound_before(start: StartProcess) -> None:
     server = start("told:app", "--user", "nobody", "--port", str(port))
     assert told(server)["at_request"]["uids"] == (NOBODY.pw_uid,) * 3
     assert server.addresses == [("127.0.0.1", port)]
+
+
+@pytest.mark.parametrize("more", [[], ["--preload"]])
+def test_workers_change_and_their_parent_does_not(start: StartProcess, folder: Path, more: list[str]) -> None:
+    """So that the parent can remove its files, and start a worker after the next.
+
+    On asyncio: uvloop imports more of the library when it is too late for an interpreter that only root can read.
+    """
+    files = ["--pid-file", str(folder / "pid"), "--uds", str(folder / "socket"), "--loop", "asyncio"]
+    server = start("told:app", "--user", "nobody", "--workers", "1", *files, *more)
+    assert told(server)["at_request"]["uids"] == (NOBODY.pw_uid,) * 3
+    assert Path(f"/proc/{server.process.pid}").stat().st_uid == 0
+    server.send_signal(signal.SIGHUP)
+    server.wait_for_line("Started server process")
+    server.wait_for_line("Finished server process")
+    assert told(server)["at_request"]["uids"] == (NOBODY.pw_uid,) * 3
+    assert server.stop() == 0
+    assert [file.name for file in folder.iterdir()] == ["told.py"]
 
 
 def test_who_is_not_root_cannot_change(start: StartProcess) -> None:

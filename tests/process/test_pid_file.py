@@ -15,6 +15,7 @@ import pytest
 from ferricorn import Config, Server, StartupError
 from ferricorn.pidfile import PidFile
 from ferricorn.signals import unwinding
+from tests.support.deadline import DEADLINE
 from tests.support.process import StartProcess
 
 
@@ -69,6 +70,23 @@ def test_another_running_server_is_an_error(start_process: StartProcess, tmp_pat
     assert f"{path} names process {first.process.pid}, which runs: is the server running already?" in second.output
     assert path.read_text() == f"{first.process.pid}\n"
     assert first.stop() == 0
+
+
+def test_with_workers_it_is_the_parents(start_process: StartProcess, tmp_path: Path) -> None:
+    """A new parent process takes it over (SIGUSR2), and removes it in its end."""
+    path = tmp_path / "ferricorn.pid"
+    server = start_process("tests.support.apps:hello", "--workers", "1", "-p", str(path)).wait_until_running()
+    assert path.read_text() == f"{server.process.pid}\n"
+    server.send_signal(signal.SIGUSR2)
+    new = int(server.wait_for_line(r"Handing over to a new parent process \[(\d+)\]")[1])
+    try:
+        server.wait_for_line(r"serves: this one stops")
+        assert server.process.wait(DEADLINE) == 0
+        assert path.read_text() == f"{new}\n"
+    finally:
+        os.kill(new, signal.SIGTERM)
+    server.wait()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_leaves_the_file_of_its_successor(start_process: StartProcess, tmp_path: Path) -> None:

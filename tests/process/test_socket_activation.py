@@ -76,6 +76,20 @@ def test_a_name_in_the_abstract_namespace(start_process: StartProcess) -> None:
         assert b"PATH" in ask(f"\0{name}")
 
 
+def test_workers_serve_them(start_process: StartProcess, tmp_path: Path) -> None:
+    """Nor is a worker who systemd means: the variables are gone by then."""
+    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(path := str(tmp_path / "socket"))
+        unix.listen()
+        server = activate(start_process, [tcp, unix], "--workers", "2").wait_until_running()
+        assert server.addresses == [tcp.getsockname(), path]
+        for address in (tcp.getsockname(), path):
+            variables = ask(address).decode().split()
+            assert [name for name in variables if name.startswith("LISTEN_")] == []
+        assert server.stop() == 0
+    assert Path(path).exists()
+
+
 def test_those_of_another_process_are_not_served(start_process: StartProcess) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = activate(start_process, [listener], LISTEN_PID="1").wait_until_running()
