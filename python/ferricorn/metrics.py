@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final
 
-from ferricorn._ferricorn import Board, MetricsServer
+from ferricorn._ferricorn import Board, Listener, MetricsServer
 from ferricorn.config import Config
+from ferricorn.handover import Predecessor
 from ferricorn.logging import error_log as log
 from ferricorn.serving import bind
 
+_METRICS: Final = "metrics:"
+"""In front of the address, among the sockets that are handed over to another process."""
+
 
 @contextlib.contextmanager
-def serving(config: Config, board: Board) -> Iterator[None]:
+def serving(config: Config, board: Board, predecessor: Predecessor | None = None) -> Iterator[Mapping[str, Listener]]:
     """Answers for what `board` says at `config.metrics_bind`, if there is such an address.
 
-    Raises StartupError where it cannot be had.
+    Gives the sockets by their names for a hand-over; `predecessor` has handed over its own. Raises StartupError where
+    the address cannot be had.
     """
     if config.metrics_bind is None:
-        yield
+        yield {}
         return
-    listener = bind(config.metrics_bind, config)
+    asked = _METRICS + config.metrics_bind
+    given = predecessor.give(lambda name: name == asked) if predecessor else {}
+    listener = given[asked] if given else bind(config.metrics_bind, config)
+    listener.removes_file = config.metrics_bind.startswith("unix:")
     with contextlib.closing(listener), contextlib.closing(MetricsServer(listener, board)):
         place = listener.address if listener.address.startswith("unix:") else f"http://{listener.address}/metrics"
         log.info("Metrics on %s", place, extra={"bold": place})
-        yield
+        yield {asked: listener}
 
 
 @contextlib.contextmanager

@@ -45,8 +45,8 @@ class WorkerProcess(Protocol):
 class Nursery(Protocol):
     """Where worker processes come from."""
 
-    def start(self, generation: int, orders: Orders) -> WorkerProcess:
-        """A new worker. Those of one generation have the same code."""
+    def start(self, generation: int, orders: Orders, row: int | None) -> WorkerProcess:
+        """A new worker, which counts in this row, if in any. Those of one generation have the same code."""
 
     def keep(self, generations: Iterable[int]) -> None:
         """No worker of another generation will be asked for."""
@@ -57,8 +57,9 @@ class Nursery(Protocol):
 class FreshWorkers:
     """Each worker is a new interpreter, which imports the application itself."""
 
-    def start(self, _generation: int, orders: Orders) -> WorkerProcess:
+    def start(self, _generation: int, orders: Orders, row: int | None) -> WorkerProcess:
         process, channel = _interpreter(_FRESH, orders)
+        channel.send_object(row)
         return FreshWorker(process, channel)
 
     def keep(self, generations: Iterable[int]) -> None:
@@ -93,7 +94,8 @@ def _interpreter(code: str, orders: Orders) -> tuple[subprocess.Popen[bytes], Ch
     with theirs:
         descriptor = theirs.fileno()
         process = subprocess.Popen(
-            [sys.executable, *flags, "-c", code.format(descriptor)], pass_fds=(descriptor, *orders.listeners)
+            [sys.executable, *flags, "-c", code.format(descriptor)],
+            pass_fds=(descriptor, orders.board, *orders.listeners),
         )
     ours.send_object(orders)
     return process, ours
@@ -107,12 +109,12 @@ class ForkedWorkers:
         self._selector = selector
         self._templates: dict[int, Template] = {}
 
-    def start(self, generation: int, orders: Orders) -> WorkerProcess:
+    def start(self, generation: int, orders: Orders, row: int | None) -> WorkerProcess:
         template = self._templates.get(generation)
         if template is None:
             template = self._templates[generation] = Template(orders)
             self._selector.register(template, selectors.EVENT_READ, lambda: self._hear(generation))
-        return template.fork()
+        return template.fork(row)
 
     def keep(self, generations: Iterable[int]) -> None:
         for generation in self._templates.keys() - set(generations):
@@ -143,8 +145,9 @@ class Template:
     def fileno(self) -> int:
         return self._channel.fileno()
 
-    def fork(self) -> ForkedWorker:
+    def fork(self, row: int | None) -> ForkedWorker:
         worker = ForkedWorker()
+        worker.channel.send_object(row)
         self._asked.append(worker)
         if self._is_ready:
             self._ask(worker)

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ferricorn import handover, logging, process
-from ferricorn._ferricorn import Listener
+from ferricorn import handover, logging, metrics, process
+from ferricorn._ferricorn import Board, Listener
 from ferricorn.channel import Word
 from ferricorn.config import Config
 from ferricorn.errors import EXIT_STARTUP_FAILURE, StartupError
@@ -45,6 +45,8 @@ _SIGNALS: Final = (
     signal.SIGUSR2,
     signal.SIGCHLD,
 )
+_SPARE_ROWS: Final = 128
+"""So many workers beyond their number may count: those that still stop, those of SIGTTIN. No others do."""
 _NEEDS_NAME: Final = "Worker processes import the application: it has to be given as text, for example 'main:app'."
 _SCALED: Final = {signal.SIGTTIN: +1, signal.SIGTTOU: -1}
 
@@ -55,6 +57,8 @@ class Worker:
 
     member: Member
     process: WorkerProcess
+    row: int | None
+    """Where it counts on the board; None where there is no place for it."""
 
 
 class Supervisor:
@@ -74,6 +78,9 @@ class Supervisor:
         self._stops = 0
         self._has_announced = False
         self._listeners: Mapping[str, Listener] = {}
+        self._metrics: Mapping[str, Listener] = {}
+        self._board = Board(config.worker_count + _SPARE_ROWS)
+        self._rows = list(reversed(range(self._board.rows)))
         self._workers: dict[Member, Worker] = {}
         self._inbox = Inbox(_SIGNALS)
         self._selector = selectors.DefaultSelector()
@@ -103,15 +110,19 @@ class Supervisor:
             log.info("Started parent process [%d]", os.getpid())
             with process.prepared(self.config, self._predecessor) as self._listeners:
                 self.addresses = tuple(listener.address for listener in self._listeners.values())
-                with self._selector, self._inbox, contextlib.closing(self._nursery):
-                    self._watch(self._inbox.fileno(), lambda: None)
-                    self._supervise()
+                with metrics.serving(self.config, self._board, self._predecessor) as self._metrics:
+                    self._run()
         except StartupError as error:
             log.error("%s", error, exc_info=error.__cause__)
             sys.exit(EXIT_STARTUP_FAILURE)
         log.info("Finished parent process [%d]", os.getpid())
 
     # --- the loop
+
+    def _run(self) -> None:
+        with self._selector, self._inbox, contextlib.closing(self._nursery):
+            self._watch(self._inbox.fileno(), lambda: None)
+            self._supervise()
 
     def _supervise(self) -> None:
         next_look = time.monotonic()
@@ -202,16 +213,19 @@ class Supervisor:
                 log.error("The configuration is not taken over: %s", error)
                 return
         log.info("Reloading: every worker process is replaced")
+        for _ in self._pool.serving:
+            self._board.count_restart("reload")
         self._pool.renew()
 
     def _scale(self, change: int) -> None:
         self._pool.count = max(self._pool.count + change, 1)
+        self._board.count_restart("scaled")
         log.info("Now running %d worker process(es)", self._pool.count)
 
     def _hand_over(self) -> None:
         if self._pool.stopping or self._successor is not None:
             return
-        self._successor = handover.Successor(self._listeners)
+        self._successor = handover.Successor({**self._listeners, **self._metrics})
         log.info("Handing over to a new parent process [%d]", self._successor.pid)
         self._watch(self._successor.fileno(), self._hear_successor)
 
@@ -220,7 +234,7 @@ class Supervisor:
         successor, self._successor = self._successor, None
         self._unwatch(successor.fileno())
         if successor.has_taken_over():
-            for listener in self._listeners.values():
+            for listener in (*self._listeners.values(), *self._metrics.values()):
                 listener.removes_file = False
             log.info("The new parent process [%d] serves: this one stops", successor.pid)
             self._stop(patient=True)
@@ -243,7 +257,7 @@ class Supervisor:
                 self._pool.became_ready(worker.member, now)
                 self._announce()
             case [Word.RETIRE, reason]:
-                self._retire(worker, reason)
+                self._retire(worker, "max_requests", reason)
             case [Word.LEAVES]:
                 self._pool.leaves(worker.member, now, self._longest_stop())
 
@@ -255,8 +269,9 @@ class Supervisor:
         if len(self._pool.serving) >= self._pool.count:
             self._predecessor.tell_ready()
 
-    def _retire(self, worker: Worker, reason: str) -> None:
+    def _retire(self, worker: Worker, kind: str, reason: str) -> None:
         log.info("Worker process [%d] is replaced: %s", worker.process.pid, reason)
+        self._board.count_restart(kind)
         self._pool.retires(worker.member)
 
     def _reap(self) -> None:
@@ -271,11 +286,15 @@ class Supervisor:
         self._unwatch(worker.process.channel.fileno())
         worker.process.channel.close()
         del self._workers[worker.member]
+        if worker.row is not None:
+            self._board.retire(worker.row)
+            self._rows.append(worker.row)
         if worker.member.stage is Stage.STOPPING:
             log.debug("Worker process [%d] %s", worker.process.pid, _how(status))
         else:
             before = " before it was ready" if worker.member.stage is Stage.STARTING else ""
             log.error("Worker process [%d] %s%s", worker.process.pid, _how(status), before)
+            self._board.count_restart("crash")
         self._pool.exited(worker.member, time.monotonic(), by_itself=status >= 0)
         self._nursery.keep({self._pool.generation, *(member.generation for member in self._pool.members)})
 
@@ -287,16 +306,18 @@ class Supervisor:
     def _look_at(self, worker: Worker, now: float) -> None:
         lifetime, memory = self.config.limit_worker_lifetime, self.config.limit_worker_memory
         if lifetime and now - worker.member.ready >= lifetime:
-            self._retire(worker, f"it has served for {lifetime:g} seconds")
+            self._retire(worker, "lifetime", f"it has served for {lifetime:g} seconds")
         elif memory and (resident := resident_memory(worker.process.pid)) > memory:
-            self._retire(worker, f"it has {resident >> 20} MiB of memory, more than {memory >> 20}")
+            self._retire(worker, "memory", f"it has {resident >> 20} MiB of memory, more than {memory >> 20}")
 
     # --- what the pool decides
 
     def start(self, member: Member) -> None:
         descriptors = tuple(listener.fileno() for listener in self._listeners.values())
-        started = self._nursery.start(member.generation, Orders(self.config, descriptors, sys.path))
-        worker = self._workers[member] = Worker(member, started)
+        row = self._rows.pop() if self._rows else None
+        orders = Orders(self.config, descriptors, self._board.fileno(), sys.path)
+        started = self._nursery.start(member.generation, orders, row)
+        worker = self._workers[member] = Worker(member, started, row)
         self._watch(started.channel.fileno(), lambda: self._hear(worker))
 
     def stop(self, member: Member, *, patient: bool) -> float:

@@ -7,15 +7,17 @@ channel; with --preload, template.py forks it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from ferricorn import logging
-from ferricorn._ferricorn import Listener
+from ferricorn._ferricorn import Board, Listener
 from ferricorn.channel import Channel, Word
 from ferricorn.config import Config
 from ferricorn.process import become
@@ -31,6 +33,8 @@ class Orders:
     config: Config
     listeners: Sequence[int]
     """Descriptors of sockets that listen."""
+    board: int
+    """Descriptor of the memory in which workers count."""
     path: Sequence[str]
     """sys.path."""
 
@@ -48,8 +52,12 @@ def main(descriptor: int) -> None:
 def run(orders: Orders, channel: Channel, found: object = None) -> int:
     """Serves until the supervisor says otherwise, `found` where it has been imported already. The exit status."""
     ignore_forwarded()
+    board, row = Board.attach(orders.board), channel.receive_object()
+    os.close(orders.board)
     listeners = [Listener.bind(f"fd://{descriptor}") for descriptor in orders.listeners]
     server = WorkerServer(orders.config, listeners, channel, found)
+    if row is not None:
+        server.place = (board, row)
     signal.signal(signal.SIGUSR1, lambda *_: logging.reopen())
     server.run()
     return server.status
@@ -67,11 +75,18 @@ class WorkerServer(ProcessServer):
 
     def __init__(self, config: Config, listeners: Sequence[Listener], channel: Channel, found: object) -> None:
         super().__init__(config, listeners)
+        self.place: tuple[Board | None, int] = (None, 0)
+        """Where it counts, and its row there."""
         self._channel = channel
         self._preloaded = found
 
     def _limit_reached(self, limit: int) -> None:
         self._channel.send(Word.RETIRE, f"it has served {limit} requests")
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[tuple[Board | None, int]]:
+        # The supervisor answers for it.
+        yield self.place
 
     def _find(self) -> object:
         return super()._find() if self._preloaded is None else self._preloaded
