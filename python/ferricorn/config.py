@@ -19,6 +19,7 @@ from ferricorn.kinds import (
     AccessLogFormat,
     Account,
     Address,
+    FieldName,
     Header,
     Level,
     Listed,
@@ -492,6 +493,23 @@ class Config:
         native=True,
         uvicorn="",
         aliases={"--access-logformat": "gunicorn, hypercorn", "--access-log-fmt": "granian"},
+    )
+    request_id_header: str = option(
+        FieldName("NAME"),
+        "",
+        LOGGING,
+        "Header field for an id of each request, seen by the application, the response and the log: the client's is "
+        "taken over, else one is made. None by default.",
+        native=True,
+        uvicorn="",
+    )
+    traceparent: bool = option(
+        Flag(),
+        False,
+        LOGGING,
+        "Begin a W3C trace (traceparent) for requests that come without one.",
+        native=True,
+        uvicorn="",
     )
     use_colors: bool | None = option(
         Flag(), None, LOGGING, "Colour the log; on a terminal by default, unless NO_COLOR is set."

@@ -56,6 +56,21 @@ class Header(Kind):
         return f"{value[0]}: {value[1]}"
 
 
+@dataclass(frozen=True, slots=True)
+class FieldName(Text):
+    """The name of a header field that frames no message; empty for none (RFC 9110 section 5.1)."""
+
+    metavar: str = "NAME"
+
+    def check(self, value: object) -> str:
+        name = Text.check(self, value)
+        if name and not _TOKEN.fullmatch(name):
+            raise ValueError(f"must be the name of a header field like X-Request-ID, not {name!r}")
+        if name.lower() in _FRAMING | {"host"}:
+            raise ValueError(f"must not be {name!r}, which means something else")
+        return name
+
+
 def _as_text(part: object) -> str:
     if isinstance(part, bytes):
         return part.decode("latin-1")

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use asgi::Headers;
 use ferricorn_server::forwarded::{Fields, Trust};
-use ferricorn_server::{AccessFormat, Config, Limits, Proxies, websocket};
+use ferricorn_server::{AccessFormat, Config, Identity, Limits, Proxies, websocket};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyAnyMethods, PyDict};
@@ -26,6 +26,7 @@ pub(crate) const NAMES: &[&str] = &[
     "metrics_bind",
     "proxy_headers",
     "proxy_protocol",
+    "request_id_header",
     "root_path",
     "server_header",
     "stall_warning",
@@ -33,6 +34,7 @@ pub(crate) const NAMES: &[&str] = &[
     "timeout_request_body",
     "timeout_request_head",
     "timeout_websocket_drain",
+    "traceparent",
     "ws",
     "ws_max_queue",
     "ws_max_size",
@@ -78,6 +80,7 @@ pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<Config> {
         access_log: options.get("access_log")?,
         metrics: options.get::<Option<String>>("metrics_bind")?.is_some(),
         access_format: Rc::new(options.access_format()?),
+        identity: Identity::new(&options.get::<String>("request_id_header")?, options.get("traceparent")?),
         ..Config::default()
     })
 }
@@ -105,7 +108,8 @@ impl<'py> Options<'_, 'py> {
 
     fn access_format(&self) -> PyResult<AccessFormat> {
         let text: String = self.get("access_log_format")?;
-        AccessFormat::parse(&text, "", false)
+        let request_id: String = self.get("request_id_header")?;
+        AccessFormat::parse(&text, &request_id, self.get("traceparent")?)
             .map_err(|error| PyValueError::new_err(format!("the worker's option 'access_log_format' {error}")))
     }
 

@@ -14,6 +14,7 @@ use ferricorn_proto::{Limits, RequestError, TimeoutKind};
 use crate::Worker;
 use crate::access_log::{Access, AccessFormat};
 use crate::board::Row;
+use crate::identity::Identity;
 use crate::proxies::Proxies;
 
 /// How often [`Worker::tick`] has to be called.
@@ -36,6 +37,8 @@ pub struct Config {
     pub health_path: String,
     /// How long WebSockets go on when a drain has begun.
     pub websocket_drain: Duration,
+    /// What every request is known by.
+    pub identity: Identity,
     /// Whether finished responses are reported to [`Host::accessed`].
     pub access_log: bool,
     /// What is kept of a request for its line.

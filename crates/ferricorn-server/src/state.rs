@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::connection::{Connection, Request, RequestLine, Taken};
 use crate::counting::Begun;
 use crate::host::{Config, Problem};
+use crate::identity::{Random, identify};
 use crate::listener::Listener;
 use crate::poller::{Poller, Readiness};
 use crate::proxies::Ends;
@@ -67,6 +68,8 @@ pub(crate) struct State<A: Application> {
     pub(crate) wakes: Vec<(ExchangeId, Wake)>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) accesses: Accesses,
+    /// What ids are made of, from the first one on.
+    random: Option<Random>,
     /// Where all that happens is counted.
     pub(crate) row: Row,
     /// Connections that are counted as open WebSockets.
@@ -166,6 +169,7 @@ impl<A: Application> State<A> {
             wakes: Vec::new(),
             problems: Vec::new(),
             accesses: Accesses::default(),
+            random: None,
             row,
             websockets: 0,
         })
@@ -319,6 +323,9 @@ impl<A: Application> State<A> {
                     return None;
                 }
                 connection.begun = Begun::new(&self.line, &self.clock, config);
+                if !config.identity.is_nothing() {
+                    identify(connection, &mut request, &config.identity, &mut self.random);
+                }
                 if config.access_log {
                     let mut access = self.accesses.begin();
                     access.begin(config.access_format.needs, &self.line, &request, &connection.ends);

@@ -33,6 +33,11 @@ pub(super) fn field(buffer: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     buffer.extend_from_slice(b"\r\n");
 }
 
+/// The name in the line of a field.
+pub(super) fn name(line: &[u8]) -> &[u8] {
+    line.split(|&byte| byte == b':').next().unwrap_or_default()
+}
+
 /// Writes the fields that `keep` keeps.
 pub(super) fn fields(buffer: &mut Vec<u8>, headers: &Headers, mut keep: impl FnMut(&[u8]) -> bool) {
     for (name, value) in headers.iter().filter(|(name, _)| keep(name)) {

@@ -174,6 +174,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
 
     pub(super) fn expect_head(&mut self, now: &Now<'_>) {
         self.expected = Expected::Head;
+        self.own_field.clear();
         // While bytes wait, the response's deadline stands; this one begins when they have gone.
         self.deadline =
             self.transmit.is_empty().then(|| (now.instant + self.limits.keep_alive, TimeoutKind::KeepAlive));

@@ -61,6 +61,8 @@ pub struct Connection<B> {
     deadline: Option<(Instant, TimeoutKind)>,
     /// Until when the peer has to take a byte, while bytes wait.
     stalled: Option<Instant>,
+    /// The line of a field that the current response is to carry; empty: there is none.
+    own_field: Vec<u8>,
 }
 
 /// What the next bytes of the input are.
@@ -219,6 +221,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
             end_of_input: false,
             deadline,
             stalled: None,
+            own_field: Vec::new(),
         }
     }
 
@@ -400,6 +403,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
         if self.is_idle() {
             self.head.release_memory();
             self.transmit.release_memory();
+            self.own_field = Vec::new();
             if let Some(session) = self.session_mut() {
                 session.release_memory();
             }

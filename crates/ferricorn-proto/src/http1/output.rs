@@ -22,16 +22,26 @@ pub(super) struct Response {
     has_date: bool,
     has_server: bool,
     has_length: bool,
+    /// The application says itself what the server would have added ([`Connection::set_response_field`]).
+    has_own_field: bool,
     /// Bytes of the body that are on the wire or on their way there, without their framing.
     pub(super) sent: u64,
 }
 
 impl Response {
-    pub(super) const NONE: Self =
-        Self { body: ResponseBody::None, close: false, has_date: false, has_server: false, has_length: false, sent: 0 };
+    pub(super) const NONE: Self = Self {
+        body: ResponseBody::None,
+        close: false,
+        has_date: false,
+        has_server: false,
+        has_length: false,
+        has_own_field: false,
+        sent: 0,
+    };
 
-    pub(super) fn of(headers: &Headers) -> Self {
+    pub(super) fn of(headers: &Headers, own_field: &[u8]) -> Self {
         Self {
+            has_own_field: !own_field.is_empty() && headers.get(encode::name(own_field)).is_some(),
             has_date: headers.has(KnownField::Date),
             has_server: headers.has(KnownField::Server),
             has_length: headers.has(KnownField::ContentLength),
@@ -56,6 +66,13 @@ impl<B: AsRef<[u8]>> Connection<B> {
         }
     }
 
+    /// Has the response to the current request carry this field, unless the application says it itself; also the response
+    /// that the server gives in its place. `name` is in lowercase.
+    pub fn set_response_field(&mut self, name: &[u8], value: &[u8]) {
+        self.own_field.clear();
+        encode::field(&mut self.own_field, name, value);
+    }
+
     /// `http.response.start`. The head is held back until the first part of the body (HTTP-14).
     ///
     /// # Errors
@@ -69,7 +86,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
             return Ok(());
         }
         let headers = &start.headers;
-        self.response = Response::of(headers);
+        self.response = Response::of(headers, &self.own_field);
         let needs_filter = headers.has(KnownField::Connection)
             || headers.has(KnownField::TransferEncoding)
             || self.response.has_length && needs_length_filter(start);
@@ -300,7 +317,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
     pub(super) fn answer(&mut self, status: u16, text: &str, has_content: bool, now: &Now<'_>) {
         self.transmit.drop_held();
         self.response = Response { sent: if has_content { text.len() as u64 } else { 0 }, ..Response::NONE };
-        let limits = &*self.limits;
+        let (limits, own_field) = (&*self.limits, &*self.own_field);
         let response = self.response;
         self.transmit.append(|buffer| {
             encode::status_line(buffer, status);
@@ -311,7 +328,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
                 buffer.extend_from_slice(b"upgrade: websocket\r\nsec-websocket-version: 13\r\n");
             }
             encode::field(buffer, b"connection", if status == 426 { b"upgrade, close" } else { b"close" });
-            server_fields(buffer, limits, response, now);
+            server_fields(buffer, limits, response, own_field, now);
             if has_content {
                 buffer.extend_from_slice(text.as_bytes());
             }
@@ -341,7 +358,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
             (true, HttpVersion::Http10) => b"connection: keep-alive\r\n",
             (false, _) => b"connection: close\r\n",
         };
-        let limits = &*self.limits;
+        let (limits, own_field) = (&*self.limits, &*self.own_field);
         let response = self.response;
         self.transmit.append_held(|buffer| {
             if let Some(length) = told_length {
@@ -350,7 +367,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
                 buffer.extend_from_slice(b"transfer-encoding: chunked\r\n");
             }
             buffer.extend_from_slice(connection);
-            server_fields(buffer, limits, response, now);
+            server_fields(buffer, limits, response, own_field, now);
         });
         self.transmit.release_held();
     }
@@ -390,7 +407,16 @@ impl<B: AsRef<[u8]>> Connection<B> {
 }
 
 /// The fields that every final response carries, and the empty line.
-pub(super) fn server_fields(buffer: &mut Vec<u8>, limits: &Limits, response: Response, now: &Now<'_>) {
+pub(super) fn server_fields(
+    buffer: &mut Vec<u8>,
+    limits: &Limits,
+    response: Response,
+    own_field: &[u8],
+    now: &Now<'_>,
+) {
+    if !response.has_own_field {
+        buffer.extend_from_slice(own_field);
+    }
     let headers = &limits.headers;
     let needs_filter = response.has_server && headers.has(KnownField::Server)
         || headers.has(KnownField::Date)

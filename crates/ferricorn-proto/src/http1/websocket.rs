@@ -61,16 +61,16 @@ impl<B: AsRef<[u8]>> Connection<B> {
         let Some(websocket) = &mut self.websocket else { return Err(self.exchange.refuse(event)) };
         let Some(handshake) = websocket.handshake() else { return Err(self.exchange.refuse(event)) };
         handshake.check_accept(subprotocol, headers)?;
-        let response = Response::of(headers);
+        let response = Response::of(headers, &self.own_field);
         self.response = response;
-        let limits = &*self.limits;
+        let (limits, own_field) = (&*self.limits, &*self.own_field);
         self.transmit.append(|buffer| {
             buffer.extend_from_slice(
                 b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n",
             );
             handshake.write_fields(subprotocol, buffer);
             encode::fields(buffer, headers, |name| !is_hop_by_hop(name));
-            server_fields(buffer, limits, response, now);
+            server_fields(buffer, limits, response, own_field, now);
         });
         websocket.open(now.instant);
         self.exchange.upgrade();
