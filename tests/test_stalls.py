@@ -69,7 +69,8 @@ def test_a_loop_that_does_not_run_is_not_blocked() -> None:
 def test_a_stall_is_a_warning(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.getLogger("ferricorn"), "propagate", True)
     assert log_stall("100 % blocked")
-    assert caplog.record_tuples == [("ferricorn.error", logging.WARNING, "100 % blocked")]
+    # More than once where a server has run before: caplog listens to a logger that did not propagate then, too.
+    assert set(caplog.record_tuples) == {("ferricorn.error", logging.WARNING, "100 % blocked")}
 
 
 def test_a_handler_that_another_thread_keeps_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:

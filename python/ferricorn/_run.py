@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec
 
 from ferricorn.config import Config
+from ferricorn.importer import importing
 from ferricorn.server import Server
 from ferricorn.supervisor import Supervisor
 
@@ -27,10 +28,21 @@ def _taking_options_of(config: Callable[P, Config]) -> Callable[[Callable[..., N
 def run(*app: Any, **options: Any) -> None:
     """Serves an application until SIGINT or SIGTERM: `run("main:app", port=9000)`. Takes what `Config` takes.
 
-    Raises SystemExit(3) when the server cannot start. Works in any thread, and where an event loop runs already.
+    Raises SystemExit(3) when the server cannot start, and RuntimeError where a worker would begin workers of its own,
+    because it imports a module that calls this outside of `if __name__ == "__main__"`. Works in any thread, and where
+    an event loop runs already.
     """
     config = Config(*app, **options)
     if config.is_supervised:
+        _refuse_while_imported()
         Supervisor(config).run()
     else:
         Server(config).run()
+
+
+def _refuse_while_imported() -> None:
+    if target := importing.get():
+        raise RuntimeError(
+            f"ferricorn.run is called while {target!r} is imported, for which it was called: put the call under "
+            'if __name__ == "__main__":'
+        )

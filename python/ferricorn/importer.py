@@ -7,9 +7,14 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable
+from contextvars import ContextVar
 from types import ModuleType, TracebackType
+from typing import Final
 
 from ferricorn.errors import StartupError
+
+importing: Final[ContextVar[str]] = ContextVar("importing", default="")
+"""What `import_object` imports just now."""
 
 
 def import_object(target: str) -> object:
@@ -39,6 +44,7 @@ def add_to_path(folder: str) -> None:
 
 
 def _import_module(target: str, name: str) -> ModuleType:
+    before = importing.set(target)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -47,6 +53,8 @@ def _import_module(target: str, name: str) -> ModuleType:
         raise _failed(target, name, error) from _without_import_frames(error)
     except Exception as error:
         raise _failed(target, name, error) from _without_import_frames(error)
+    finally:
+        importing.reset(before)
 
 
 def _malformed(target: str, module_name: str) -> str:

@@ -135,3 +135,79 @@ def test_what_cannot_start_exits_with_3_from_run_and_raises_from_serve(start: St
     serve = start("-c", dedent(script), files={})
     assert serve.wait() == 1
     assert serve.lines[-1].startswith("ferricorn.errors.StartupError: Cannot import 'nowhere:app'")
+
+
+WORKERS = """
+    import os
+
+    async def app(scope, receive, send):
+        assert scope["type"] == "http"
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"%d %d" % (os.getpid(), os.getppid())})
+    """
+
+
+@pytest.mark.parametrize("preload", ["", ", preload=True"], ids=["fresh", "preload"])
+def test_workers_of_a_script(start: Start, preload: str) -> None:
+    """The script's own module is imported by the workers; what stands behind `run` is done once, in the end."""
+    main = f"""
+        import ferricorn
+
+        if __name__ == "__main__":
+            ferricorn.run("main:app", workers=2, port=0{preload})
+            print("after")
+        """
+    program = start("main.py", files={"main.py": dedent(WORKERS) + dedent(main)}).wait_until_running()
+    worker, _ = map(int, program.exchange(GET).body.split())
+    assert worker != program.process.pid
+    assert program.stop() == 0
+    assert program.lines.count("after") == 1
+    assert program.lines[-1] == "after"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("scripts/serve.py",), ("-m", "scripts.serve")], ids=["by its path", "by its name"]
+)
+def test_workers_import_from_where_the_program_does(start: Start, arguments: tuple[str, ...]) -> None:
+    """A script's own folder is in its sys.path, a module's is not: there, `app_dir` says it."""
+    script = """
+        import ferricorn
+
+        if __name__ == "__main__":
+            ferricorn.run("beside:app", workers=2, port=0, app_dir=APP_DIR)
+        """
+    app_dir = '"scripts"' if arguments[0] == "-m" else "None"
+    files = {"scripts/serve.py": dedent(script).replace("APP_DIR", app_dir), "scripts/beside.py": dedent(WORKERS)}
+    program = start(*arguments, files=files).wait_until_running()
+    assert program.exchange(GET).status == 200
+    assert program.stop(signal.SIGINT) == 0
+
+
+def test_workers_need_the_name_of_the_application(start: Start) -> None:
+    program = start("main.py", files={"main.py": SCRIPT + "ferricorn.run(app, workers=2, port=0)"})
+    assert program.wait() == 3
+    assert "Traceback" not in program.output
+    assert "Worker processes import the application: it has to be given as text" in program.output
+
+
+def test_workers_do_not_begin_workers(start: Start) -> None:
+    """Without the guard, each worker would run the script again: on port 0 without an end."""
+    program = start(
+        "main.py",
+        files={"main.py": dedent(WORKERS) + 'import ferricorn\nferricorn.run("main:app", workers=2, port=0)\n'},
+    )
+    assert program.wait() == 3
+    assert "RuntimeError: ferricorn.run is called while 'main:app' is imported" in program.output
+    assert "running on" not in program.output
+
+
+def test_one_worker_of_an_application_that_is_here_is_this_process(start: Start) -> None:
+    """`workers=1` is what programs say that were written for uvicorn."""
+    main = """
+        import ferricorn
+
+        ferricorn.run(app, workers=1, port=0)
+        """
+    program = start("main.py", files={"main.py": dedent(WORKERS) + dedent(main)}).wait_until_running()
+    assert program.exchange(GET).body.split()[0] == b"%d" % program.process.pid
+    assert program.stop() == 0
