@@ -49,10 +49,11 @@ RESPONSES: Final = "Responses"
 PROXIES: Final = "Proxies"
 WEBSOCKET: Final = "WebSocket"
 PROCESS: Final = "Process"
+RELOADING: Final = "Reloading"
 LIMITS: Final = "Limits"
 TIMEOUTS: Final = "Timeouts"
 LOGGING: Final = "Logging"
-GROUPS: Final = (APPLICATION, LISTENING, PROCESS, PROXIES, RESPONSES, WEBSOCKET, LIMITS, TIMEOUTS, LOGGING)
+GROUPS: Final = (APPLICATION, LISTENING, PROCESS, RELOADING, PROXIES, RESPONSES, WEBSOCKET, LIMITS, TIMEOUTS, LOGGING)
 """The headings in the order in which a reader wants them; one that is missing here comes last."""
 
 LOG_LEVELS: Final = {
@@ -308,6 +309,32 @@ class Config:
         PROCESS,
         "Import the application once and fork the workers from that, so that they share its memory.",
         uvicorn="",
+    )
+    reload_dir: Sequence[str] = option(
+        Repeated("PATH", Text("PATH"), ","),
+        (),
+        RELOADING,
+        "Folder to watch, with all below; may be repeated. By default the current folder, and the one of --app-dir.",
+        uvicorn="reload_dirs",
+        aliases={"--reload-paths": "granian"},
+    )
+    reload_include: Sequence[str] = option(
+        Repeated("PATTERN", Text("PATTERN"), ","),
+        (),
+        RELOADING,
+        "Pattern of files that count beside *.py, such as *.html, or a folder to watch; may be repeated.",
+        uvicorn="reload_includes",
+    )
+    reload_exclude: Sequence[str] = option(
+        Repeated("PATTERN", Text("PATTERN"), ","),
+        (),
+        RELOADING,
+        "Pattern of files or folders that do not count, beside .*, .py[cod], .sw.*, ~*, __pycache__; may be repeated.",
+        uvicorn="reload_excludes",
+        aliases={"--reload-ignore-dirs": "granian", "--reload-ignore-paths": "granian"},
+    )
+    reload_delay: float = option(
+        Seconds(), 0.25, RELOADING, "How long changes are gathered, and the pause between two looks at the files."
     )
     limit_worker_memory: int = option(
         Size(),

@@ -45,10 +45,6 @@ FOREIGN: Final[Mapping[str, Foreign]] = {
     "callback_notify": Foreign((None,), "Nobody calls it: let a task of your own run beside Server.serve()."),
     "timeout_notify": Foreign((), "It goes with callback_notify."),
     "reload": Foreign((False,), "There is no reload yet."),
-    "reload_dirs": Foreign((None, []), "There is no reload yet."),
-    "reload_includes": Foreign((None, []), "There is no reload yet."),
-    "reload_excludes": Foreign((None, []), "There is no reload yet."),
-    "reload_delay": Foreign((0.25,), "There is no reload yet."),
 }
 """Those that have no flag on uvicorn's command line, or whose flag is refused there too."""
 
