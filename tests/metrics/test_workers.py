@@ -9,6 +9,7 @@ from signal import SIGHUP, SIGKILL
 import pytest
 
 from tests.support.client import GET
+from tests.support.deadline import DEADLINE
 from tests.support.metrics import Metrics
 from tests.support.process import ServerProcess, StartProcess
 
@@ -96,3 +97,22 @@ def test_scaling_is_counted(start_process: StartProcess, place: str) -> None:
     metrics.wait_for("workers", lambda count: count == 3)
     assert metrics.value("worker_restarts_total", reason="scaled") == 1
     assert process.stop() == 0
+
+
+def test_a_hand_over_takes_the_address_along(start_process: StartProcess, place: str) -> None:
+    process, metrics = start(start_process, place)
+    ask(process)
+    process.send_signal(signal.SIGUSR2)
+    successor = int(process.wait_for_line(r"Handing over to a new parent process \[(\d+)\]")[1])
+    try:
+        process.wait_for_line(rf"The new parent process \[{successor}\] serves")
+        assert process.process.wait(DEADLINE) == 0
+        # The new one counts from the start, and its metrics are where the old ones were.
+        metrics.wait_for("workers", lambda count: count == 2)
+        assert metrics.value("requests_total", **OK) == 0
+        ask(process)
+        assert metrics.value("requests_total", **OK) == REQUESTS
+    finally:
+        os.kill(successor, signal.SIGTERM)
+    process.wait_for_line(rf"Finished parent process \[{successor}\]")
+    assert not os.path.exists(place)
