@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 
 import ferricorn
-from ferricorn import Config, Server
+from ferricorn import Config, Server, keywords
 from ferricorn.config import FOREIGN_KEYWORDS, OPTIONS
 
 ROOT = Path(__file__).parent.parent
@@ -38,6 +38,10 @@ def test_a_keyword_without_effect_is_in_the_reference(name: str) -> None:
     page = (ROOT / "docs" / "options.md").read_text()
     row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
     assert FOREIGN_KEYWORDS[name].reason in row
+
+
+def test_a_keyword_that_has_become_an_option_is_not_listed_any_more() -> None:
+    assert not keywords.FOREIGN.keys() & OURS, "remove it from keywords.FOREIGN"
 
 
 def test_every_keyword_without_effect_is_uvicorns() -> None:

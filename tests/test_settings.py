@@ -81,6 +81,20 @@ def test_a_platforms_variable_is_read_where_ours_and_uvicorns_are_absent(monkeyp
     assert sorted(option.variables) == sorted(set_one_by_one)
 
 
+FALLBACKS = [(option, name) for option in OPTIONS for name in option.fallbacks]
+
+
+@pytest.mark.parametrize(("option", "name"), FALLBACKS, ids=[name for _, name in FALLBACKS])
+def test_a_platforms_variable_is_shown_with_its_name(option: Option, name: str, run: Callable[..., Result]) -> None:
+    text = {"WEB_CONCURRENCY": "4", "FORWARDED_ALLOW_IPS": "10.0.0.0/8,::1"}[name]
+    result = run("--print-config", "main:app", **{name: text})
+    line = next(line for line in result.output.splitlines() if line.startswith(f"{option.name} = "))
+    assert line.endswith(f"# ${name}")
+    assert text.split(",")[0] in line
+    result = run("--print-config", "main:app", **{name: text, option.uvicorn_environment: text})
+    assert f"# ${option.uvicorn_environment}" in result.output
+
+
 LISTS = [
     ("headers", "UVICORN_HEADERS", "A:b C:d,e", ["A:b", "C:d,e"]),
     ("bind", "UVICORN_BIND", "a:1, b:2 c:3", ["a:1", "b:2", "c:3"]),

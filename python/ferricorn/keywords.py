@@ -53,8 +53,8 @@ def foreign(ignored: Iterable[Ignored], options: Iterable[Option]) -> dict[str, 
     """All keywords that are taken without being among `options`: those above, and uvicorn's flags among `ignored`."""
     named = {flag[2:].replace("-", "_"): i for i in ignored if "uvicorn" in i.servers for flag in i.flags}
     known = {name for option in options for name in (option.name, option.uvicorn)}
-    all_of_them = {name: Foreign(i.values, i.reason) for name, i in named.items()} | dict(FOREIGN)
-    return {name: one for name, one in all_of_them.items() if name not in known}
+    every = {name: Foreign(i.values, i.reason) for name, i in named.items()} | dict(FOREIGN)
+    return {name: one for name, one in every.items() if name not in known}
 
 
 def translated(
