@@ -24,14 +24,15 @@ _READY: Final = b"ready"
 class Successor:
     """The new process, as the old one sees it. `listeners` by what has asked for them."""
 
-    def __init__(self, listeners: Mapping[str, Listener]) -> None:
+    def __init__(self, listeners: Mapping[str, Listener], environment: Mapping[str, str]) -> None:
+        """`environment` is what it has to find beside this process's own."""
         self._end, theirs = socket.socketpair()
         with theirs:
             sockets = {asked: listener.fileno() for asked, listener in listeners.items()}
             inherited = json.dumps({"sockets": sockets, "tell": theirs.fileno()})
             self._process = subprocess.Popen(
                 [sys.executable, *sys.orig_argv[1:]],
-                env=os.environ | {VARIABLE: inherited},
+                env={**os.environ, **environment, VARIABLE: inherited},
                 pass_fds=(*sockets.values(), theirs.fileno()),
             )
 
@@ -87,5 +88,6 @@ class Predecessor:
         descriptor = self._sockets.pop(asked)
         listener = Listener.bind(f"fd://{descriptor}")
         os.close(descriptor)
-        listener.removes_file = asked.startswith("unix:")
+        # A file of systemd stays: its unit is still there.
+        listener.removes_file = asked.startswith(("unix:", "metrics:unix:"))
         return listener

@@ -86,6 +86,12 @@ class Pool:
         """Those that answer requests and have not been told to stop."""
         return [member for member in self.members if member.stage in (Stage.READY, Stage.RETIRING)]
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether there are just the workers that there should be, all of them ready."""
+        ready = [m for m in self.members if m.stage is Stage.READY and self._is_current(m)]
+        return len(ready) == len(self.serving) == self.count
+
     # --- what has happened
 
     def became_ready(self, member: Member, now: float) -> None:

@@ -21,6 +21,7 @@ from ferricorn._ferricorn import Board, Listener
 from ferricorn.channel import Word
 from ferricorn.config import Config
 from ferricorn.errors import EXIT_STARTUP_FAILURE, StartupError
+from ferricorn.health import Pulse, Verdict, outworn
 from ferricorn.logging import error_log as log
 from ferricorn.pool import Member, Pool, Stage
 from ferricorn.process_server import EXIT_INTERRUPTED
@@ -59,6 +60,7 @@ class Worker:
     process: WorkerProcess
     row: int | None
     """Where it counts on the board; None where there is no place for it."""
+    pulse: Pulse
 
 
 class Supervisor:
@@ -90,6 +92,7 @@ class Supervisor:
         self._predecessor = handover.Predecessor.take(os.environ)
         self._notifier = Notifier.take(os.environ)
         self._next_alive = 0.0
+        self._is_reloading = False
 
     @property
     def should_exit(self) -> bool:
@@ -136,6 +139,7 @@ class Supervisor:
             if self._should_exit and not self._pool.stopping:
                 self._stop(patient=False)
             self._reap()
+            self._settle()
             now = time.monotonic()
             if now >= next_look:
                 next_look = now + _LOOK_SECONDS
@@ -215,6 +219,8 @@ class Supervisor:
         log.info("Reloading: every worker process is replaced")
         for _ in self._pool.serving:
             self._board.count_restart("reload")
+        self._notifier.reloading("Reloading")
+        self._is_reloading = True
         self._pool.renew()
 
     def _scale(self, change: int) -> None:
@@ -225,7 +231,7 @@ class Supervisor:
     def _hand_over(self) -> None:
         if self._pool.stopping or self._successor is not None:
             return
-        self._successor = handover.Successor({**self._listeners, **self._metrics})
+        self._successor = handover.Successor({**self._listeners, **self._metrics}, self._notifier.environment)
         log.info("Handing over to a new parent process [%d]", self._successor.pid)
         self._watch(self._successor.fileno(), self._hear_successor)
 
@@ -237,6 +243,7 @@ class Supervisor:
             for listener in (*self._listeners.values(), *self._metrics.values()):
                 listener.removes_file = False
             log.info("The new parent process [%d] serves: this one stops", successor.pid)
+            self._notifier.main_pid(successor.pid)
             self._stop(patient=True)
         else:
             log.error("The new parent process [%d] did not start: this one goes on", successor.pid)
@@ -254,10 +261,11 @@ class Supervisor:
         now = time.monotonic()
         match message:
             case [Word.READY]:
+                worker.pulse = Pulse(now)
                 self._pool.became_ready(worker.member, now)
                 self._announce()
             case [Word.RETIRE, reason]:
-                self._retire(worker, "max_requests", reason)
+                self._retire(worker, Verdict("max_requests", reason))
             case [Word.LEAVES]:
                 self._pool.leaves(worker.member, now, self._longest_stop())
 
@@ -269,9 +277,9 @@ class Supervisor:
         if len(self._pool.serving) >= self._pool.count:
             self._predecessor.tell_ready()
 
-    def _retire(self, worker: Worker, kind: str, reason: str) -> None:
-        log.info("Worker process [%d] is replaced: %s", worker.process.pid, reason)
-        self._board.count_restart(kind)
+    def _retire(self, worker: Worker, verdict: Verdict) -> None:
+        log.info("Worker process [%d] is replaced: it %s", worker.process.pid, verdict.sentence)
+        self._board.count_restart(verdict.reason)
         self._pool.retires(worker.member)
 
     def _reap(self) -> None:
@@ -299,16 +307,31 @@ class Supervisor:
         self._nursery.keep({self._pool.generation, *(member.generation for member in self._pool.members)})
 
     def _look(self, now: float) -> None:
+        if self._notifier.interval and now >= self._next_alive:
+            self._next_alive = now + self._notifier.interval
+            self._notifier.alive()
         for worker in self._workers.values():
-            if worker.member.stage is Stage.READY:
+            if worker.member.stage in (Stage.READY, Stage.RETIRING):
                 self._look_at(worker, now)
 
     def _look_at(self, worker: Worker, now: float) -> None:
-        lifetime, memory = self.config.limit_worker_lifetime, self.config.limit_worker_memory
-        if lifetime and now - worker.member.ready >= lifetime:
-            self._retire(worker, "lifetime", f"it has served for {lifetime:g} seconds")
-        elif memory and (resident := resident_memory(worker.process.pid)) > memory:
-            self._retire(worker, "memory", f"it has {resident >> 20} MiB of memory, more than {memory >> 20}")
+        limit = self.config.timeout_worker_healthcheck
+        if worker.row is not None:
+            worker.pulse.look(self._board.beats(worker.row), now)
+        if worker.row is not None and limit and (verdict := worker.pulse.verdict(limit, now)):
+            log.error("Worker process [%d] %s: killed", worker.process.pid, verdict.sentence)
+            worker.process.kill(signal.SIGKILL)
+        elif worker.member.stage is Stage.READY:
+            verdict = outworn(self.config, now - worker.member.ready, worker.process.pid)
+            if verdict is not None:
+                self._retire(worker, verdict)
+
+    def _settle(self) -> None:
+        """Says that a reload is over, when it is."""
+        if self._is_reloading and (self._pool.is_settled or self._pool.stopping):
+            self._is_reloading = False
+            log.info("Reloaded")
+            self._notifier.ready(f"Serving on {', '.join(self.addresses)}")
 
     # --- what the pool decides
 
@@ -317,7 +340,7 @@ class Supervisor:
         row = self._rows.pop() if self._rows else None
         orders = Orders(self.config, descriptors, self._board.fileno(), sys.path)
         started = self._nursery.start(member.generation, orders, row)
-        worker = self._workers[member] = Worker(member, started, row)
+        worker = self._workers[member] = Worker(member, started, row, Pulse(time.monotonic()))
         self._watch(started.channel.fileno(), lambda: self._hear(worker))
 
     def stop(self, member: Member, *, patient: bool) -> float:
@@ -350,12 +373,3 @@ def _how(status: int) -> str:
         return f"was ended by {signal.Signals(-status).name}"
     except ValueError:
         return f"was ended by signal {-status}"
-
-
-def resident_memory(pid: int) -> int:
-    """The memory that a process has now, in bytes; 0 where it cannot be told."""
-    try:
-        with open(f"/proc/{pid}/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0

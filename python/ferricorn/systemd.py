@@ -92,6 +92,15 @@ class Notifier:
         watched = microseconds.isdecimal() and pid == str(os.getpid())
         return cls(address, int(microseconds) / _MICROSECONDS if watched and address else 0.0)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What `take` has removed, for another process of the service that this one hands over to."""
+        if not self._address:
+            return {}
+        address = f"@{self._address[1:]}" if self._address.startswith("\0") else self._address
+        watchdog = {"WATCHDOG_USEC": str(int(self.interval * 2 * _MICROSECONDS))} if self.interval else {}
+        return {"NOTIFY_SOCKET": address, **watchdog}
+
     def ready(self, status: str = "") -> None:
         """The service serves, after its start or a reload; this process is its main one."""
         self._send("READY=1", f"MAINPID={os.getpid()}", *_status(status))

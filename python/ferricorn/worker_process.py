@@ -81,7 +81,7 @@ class WorkerServer(ProcessServer):
         self._preloaded = found
 
     def _limit_reached(self, limit: int) -> None:
-        self._channel.send(Word.RETIRE, f"it has served {limit} requests")
+        self._channel.send(Word.RETIRE, f"has served {limit} requests")
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator[tuple[Board | None, int]]:
