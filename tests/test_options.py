@@ -93,7 +93,7 @@ REFUSED: list[tuple[str, object, str]] = [
             "wrap a WSGI application for ASGI, for example with a2wsgi"
         ),
     ),
-    ("ws", "wsproto2", "ws must be one of auto, none, websockets, websockets-sansio, wsproto, not 'wsproto2'"),
+    ("ws", "wsproto2", "ws must be one of auto, none, not 'wsproto2'"),
     ("ws_max_size", 0, "ws_max_size must be between 1 and 9007199254740992, not 0"),
     ("ws_max_queue", 0, "ws_max_queue must be between 1 and 2147483647, not 0"),
     ("ws_ping_interval", -1, "ws_ping_interval must be between 0 and 31536000, not -1"),
@@ -183,6 +183,8 @@ READ: list[tuple[str, str, object]] = [
     ("log_level", "Warning", "warning"),
     ("log_level", " 15 ", 15),
     ("log_level", "WARN", "warning"),
+    ("ws", "websockets-sansio", "auto"),
+    ("interface", "asgi", "asgi3"),
     ("bind", "a:1, [::]:2,", ("a:1", "[::]:2")),
     ("headers", "A: b: c\n\nD:e\n", (("A", "b: c"), ("D", "e"))),
 ]
@@ -238,7 +240,7 @@ def test_native_headers_are_bytes_in_lower_case() -> None:
 
 def test_the_native_worker_is_given_the_websocket_options_as_they_are() -> None:
     chosen: dict[str, Any] = {
-        "ws": "wsproto",
+        "ws": "none",
         "ws_max_size": 1_000,
         "ws_max_queue": 2,
         "ws_ping_interval": 0,

@@ -29,6 +29,7 @@ _COLUMN: Final = 30
 """The width of the left column of the help, in all groups."""
 _FEW: Final = 20
 """So many characters of choices stand beside their option; more of them stand in its text."""
+_FLAGS: Final = {option.name: f"--{option.flag}" for option in OPTIONS}
 _NO_BREAK: Final = "\u00a0"
 _NO_BREAK_HYPHEN: Final = "\u2011"
 _EPILOG: Final = (
@@ -199,7 +200,8 @@ class GroupedCommand(click.Command):
 
 
 def _held_together(text: str) -> str:
-    """`text` for the help, in which no line ends within a flag or within a default with its unit."""
+    """`text` for the help: options by their flags, and no line ends within a flag or a default with its unit."""
+    text = re.sub(r"\w+_\w+", lambda word: _FLAGS.get(word[0], word[0]), text)
     text = re.sub(r"--[a-z-]+", lambda flag: flag[0].replace("-", _NO_BREAK_HYPHEN), text)
     return re.sub(r"default: [^];]*", lambda fact: fact[0].replace(" ", _NO_BREAK), text)
 

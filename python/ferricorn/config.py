@@ -167,7 +167,7 @@ class Config:
         ),
         "auto",
         APPLICATION,
-        "Style of ASGI that the application is written in; auto finds out, granian's word asgi is asgi3.",
+        "Style of ASGI that the application is written in; auto finds out.",
     )
     lifespan: str = option(
         Choice("MODE", ("auto", "on", "off")),
@@ -252,11 +252,14 @@ class Config:
     )
 
     ws: str = option(
-        Choice("NAME", ("auto", "none", "websockets", "websockets-sansio", "wsproto")),
+        Choice(
+            "NAME",
+            ("auto", "none"),
+            synonyms=(("websockets", "auto"), ("websockets-sansio", "auto"), ("wsproto", "auto")),
+        ),
         "auto",
         WEBSOCKET,
-        "Serve WebSockets; none leaves their handshakes to the application as plain requests. "
-        "The names of libraries are for command lines written for other servers and mean auto.",
+        "Serve WebSockets; none leaves their handshakes to the application as plain requests.",
         native=True,
     )
     ws_max_size: int = option(

@@ -245,7 +245,8 @@ class Option:
         if self.default is None or self.default in ("", ()):
             return ""
         shown = self.kind.show(self.default)
-        return f"{shown} {self.kind.unit}" if self.kind.unit and self.default else shown
+        unit = self.kind.unit.removesuffix("s") if shown == "1" else self.kind.unit
+        return f"{shown} {unit}" if unit and self.default else shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,7 @@ def _more(option: Option) -> str:
     more = ""
     if isinstance(option.kind, Choice):
         more += f" One of {', '.join(f'`{word}`' for word in option.kind.words)}."
+        more += "".join(f" `{word}` is read as `{meant}`." for word, meant in option.kind.synonyms)
     if isinstance(option.kind, Repeated):
         separator = {"\n": "a line break", ",": "a comma"}[option.kind.separator]
         more += f" In the environment, {separator} separates one from the next."
