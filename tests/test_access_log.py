@@ -240,6 +240,52 @@ def test_every_line_is_there_in_the_end(start_process: StartProcess, tmp_path: P
     assert path.read_text() == "".join(f"/{number}\n" for number in range(count))
 
 
+def test_several_workers_mix_no_lines(start_process: StartProcess) -> None:
+    """They share a pipe, which takes no more than a page in one piece."""
+    reader, writer = os.pipe()
+    count = 200
+    with closing(os.fdopen(reader, "rb")) as lines:
+        collected: list[bytes] = []
+        reading = threading.Thread(target=lambda: collected.extend(lines))
+        reading.start()
+        form = f"%(p)s %U {'x' * 700}"
+        server = start_process(HELLO, "--workers", "2", "--access-log-format", form, stdout=writer)
+        os.close(writer)
+        server.wait_until_running()
+        clients = [server.connect() for _ in range(8)]
+        for number, client in enumerate(clients):
+            client.send(b"".join(get(f"/{number}/{request}") for request in range(count)))
+        for client in clients:
+            for _ in range(count):
+                assert client.response().status == 200
+            client.close()
+        assert server.stop() == 0
+        reading.join(DEADLINE)
+    pattern = re.compile(rb"<\d+> /(\d+/\d+) x{700}\n")
+    found = [match[1].decode() for line in collected if (match := pattern.fullmatch(line))]
+    assert len(collected) == len(found)
+    assert sorted(found) == sorted(f"{number}/{request}" for number in range(8) for request in range(count))
+
+
+def test_threads_that_are_left_behind_cost_no_line(start_process: StartProcess, tmp_path: Path) -> None:
+    """The process is ended under them, without the interpreter's own end."""
+    path = tmp_path / "access.log"
+    with path.open("wb") as file:
+        server = start_process(
+            "tests.support.apps:threaded",
+            *("--access-log-format", "%U", "--timeout-graceful-shutdown", "0.1"),
+            stdout=file.fileno(),
+        ).wait_until_running()
+        with server.connect() as stuck:
+            stuck.send(get("/stuck"))
+            server.wait_for_line("stuck begins")
+            for number in range(3):
+                server.exchange(get(f"/{number}"))
+            assert server.stop() == 0
+    # What is cut is answered 500, and logged as well.
+    assert path.read_text() == "/0\n/1\n/2\n/stuck\n"
+
+
 def test_what_is_printed_comes_before(start_process: StartProcess, tmp_path: Path) -> None:
     """As where Python writes both: the log brings what print has kept back."""
     path = tmp_path / "output.log"

@@ -278,6 +278,8 @@ def settings(cfg: Any, log: Any) -> dict[str, Any]:
         "log_level": log.error_log.getEffectiveLevel() if hasattr(log, "error_log") else None,
         "access_log": getattr(log, "access_log_enabled", True) and _has_handlers(log),
     }
+    if _is_changed(cfg, "access_log_format"):
+        chosen["access_log_format"] = cfg.access_log_format
     return chosen
 
 

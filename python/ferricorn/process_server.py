@@ -78,6 +78,8 @@ class CommandServer(ProcessServer):
 
 
 def _exit_now(status: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        # One may be closed, or not there at all; the worker's own lines were written when it was closed.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
     os._exit(status)

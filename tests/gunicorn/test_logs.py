@@ -35,6 +35,13 @@ def test_access_log_on_standard_output(start_gunicorn: StartGunicorn) -> None:
     server.wait_for_line(r'"GET /here HTTP/1.1" 200')
 
 
+def test_the_format_of_the_access_log_is_gunicorns(start_gunicorn: StartGunicorn) -> None:
+    server = start_gunicorn(APP, "--access-logfile", "-", "--access-logformat", "own %(m)s %(U)s %(s)s")
+    server.wait_until_running()
+    server.exchange(request(target=b"/here?x"))
+    server.wait_for_line("^own GET /here 200$")
+
+
 def test_the_level_is_gunicorns(start_gunicorn: StartGunicorn, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     server = start_gunicorn(

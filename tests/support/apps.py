@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
+import threading
 from pathlib import Path
 
 from tests.support.asgi import Receive, Scope, Send, body, read_events, respond, start
@@ -34,6 +36,15 @@ async def printing(scope: Scope, receive: Receive, send: Send) -> None:
     """Prints its path."""
     assert scope["type"] == "http"
     print("printed", scope["path"])
+    await respond(send)
+
+
+async def threaded(scope: Scope, receive: Receive, send: Send) -> None:
+    """A request for /stuck waits for a thread that does not end."""
+    assert scope["type"] == "http"
+    if scope["path"] == "/stuck":
+        print("stuck begins", file=sys.stderr, flush=True)
+        await asyncio.to_thread(threading.Event().wait)
     await respond(send)
 
 

@@ -114,6 +114,19 @@ fn every_atom() {
 }
 
 #[test]
+fn the_default_formats_of_other_servers() {
+    let combined =
+        r#"127.0.0.1 - bob [10/Oct/2000:13:55:36 -0700] "GET /a/b?c=d HTTP/1.1" 200 13 "http://r/" "curl \"8\"""#;
+    let gunicorn = r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s""#;
+    assert_eq!(line_of(&access(), gunicorn), combined);
+    let hypercorn = r#"%(h)s %(l)s %(l)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s""#;
+    assert_eq!(line_of(&access(), hypercorn), combined.replace("bob", "-"));
+    let granian = r#"[%(time)s] %(addr)s - "%(method)s %(path)s %(protocol)s" %(status)d %(dt_ms).3f"#;
+    let line = r#"[2000-10-10 13:55:36 -0700] 127.0.0.1 - "GET /a/b HTTP/1.1" 200 1234.568"#;
+    assert_eq!(line_of(&access(), granian), line);
+}
+
+#[test]
 fn what_is_not_there_is_a_dash() {
     let mut access = access();
     (access.client, access.headers, access.wall) = (None, None, None);
