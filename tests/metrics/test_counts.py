@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 
@@ -86,13 +87,14 @@ def test_a_duration_has_the_time_that_the_application_waits(serve_counted: Serve
 
 
 def test_a_request_behind_a_slow_one_of_its_turn_has_queued(serve_counted: ServeCounted) -> None:
+    """Before Python 3.12 no call runs inside of a turn, so none waits there for another."""
     server, metrics = serve_counted(app)
     with server.connect() as client:
         client.send(request(target=b"/sleep") + GET)
         assert [client.response().status for _ in range(2)] == [200, 200]
     values = metrics.values()
     assert values["ferricorn_request_queue_seconds_count"] == 2
-    assert values["ferricorn_request_queue_seconds_sum"] >= SHORT
+    assert values["ferricorn_request_queue_seconds_sum"] >= (SHORT if sys.version_info >= (3, 12) else 0)
 
 
 def test_connections_and_their_bytes_are_counted(serve_counted: ServeCounted) -> None:
