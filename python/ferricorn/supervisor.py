@@ -217,8 +217,9 @@ class Supervisor:
                 log.error("The configuration is not taken over: %s", error)
                 return
         log.info("Reloading: every worker process is replaced")
-        for _ in self._pool.serving:
-            self._board.count_restart("reload")
+        for member in self._pool.members:
+            if member.stage is not Stage.STOPPING:
+                self._board.count_restart("reload")
         self._notifier.reloading("Reloading")
         self._is_reloading = True
         self._pool.renew()
