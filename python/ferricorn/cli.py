@@ -297,6 +297,7 @@ def _check(config: Config) -> None:
 def _run(config: Config, path: str | None, *, discovered: bool) -> None:
     if config.is_supervised:
         supervisor = Supervisor(config, lambda: _configured(_collect(path)))
+        supervisor.discovered = discovered
         supervisor.run()
         sys.exit(supervisor.status)
     server = CommandServer(config)

@@ -313,32 +313,6 @@ class Config:
         "Import the application once and fork the workers from that, so that they share its memory.",
         uvicorn="",
     )
-    reload_dir: Sequence[str] = option(
-        Repeated("PATH", Text("PATH"), ","),
-        (),
-        RELOADING,
-        "Folder to watch, with all below; may be repeated. By default the current folder, and the one of --app-dir.",
-        uvicorn="reload_dirs",
-        aliases={"--reload-paths": "granian"},
-    )
-    reload_include: Sequence[str] = option(
-        Repeated("PATTERN", Text("PATTERN"), ","),
-        (),
-        RELOADING,
-        "Pattern of files that count beside *.py, such as *.html, or a folder to watch; may be repeated.",
-        uvicorn="reload_includes",
-    )
-    reload_exclude: Sequence[str] = option(
-        Repeated("PATTERN", Text("PATTERN"), ","),
-        (),
-        RELOADING,
-        "Pattern of files or folders that do not count, beside .*, .py[cod], .sw.*, ~*, __pycache__; may be repeated.",
-        uvicorn="reload_excludes",
-        aliases={"--reload-ignore-dirs": "granian", "--reload-ignore-paths": "granian"},
-    )
-    reload_delay: float = option(
-        Seconds(), 0.25, RELOADING, "How long changes are gathered, and the pause between two looks at the files."
-    )
     limit_worker_memory: int = option(
         Size(),
         0,
@@ -393,6 +367,38 @@ class Config:
         "Permissions that new files and unix sockets do not get; inherited by default.",
         uvicorn="",
         aliases={"-m": "gunicorn"},
+    )
+    reload: bool = option(
+        Flag(),
+        False,
+        RELOADING,
+        "For development: watch the application's files, and start it anew when one changes. One worker serves.",
+    )
+    reload_dir: Sequence[str] = option(
+        Repeated("PATH", Text("PATH"), ","),
+        (),
+        RELOADING,
+        "Folder to watch, with all below; may be repeated. By default the current folder, and the one of --app-dir.",
+        uvicorn="reload_dirs",
+        aliases={"--reload-paths": "granian"},
+    )
+    reload_include: Sequence[str] = option(
+        Repeated("PATTERN", Text("PATTERN"), ","),
+        (),
+        RELOADING,
+        "Pattern of files that count beside *.py, such as *.html, or a folder to watch; may be repeated.",
+        uvicorn="reload_includes",
+    )
+    reload_exclude: Sequence[str] = option(
+        Repeated("PATTERN", Text("PATTERN"), ","),
+        (),
+        RELOADING,
+        "Pattern of files or folders that do not count, beside .*, .py[cod], .sw.*, ~*, __pycache__; may be repeated.",
+        uvicorn="reload_excludes",
+        aliases={"--reload-ignore-dirs": "granian", "--reload-ignore-paths": "granian"},
+    )
+    reload_delay: float = option(
+        Seconds(), 0.25, RELOADING, "How long changes are gathered, and the pause between two looks at the files."
     )
 
     limit_concurrency: int = option(
@@ -574,11 +580,13 @@ class Config:
         recycles = self.limit_max_requests or self.limit_worker_memory or self.limit_worker_lifetime
         if isinstance(self.app, str) and (self.workers == 1 or recycles):
             return True
-        return self.workers not in (None, 1) or self.preload
+        return self.workers not in (None, 1) or self.preload or self.reload
 
     @property
     def worker_count(self) -> int:
         """How many worker processes there are to be, where it is supervised."""
+        if self.reload:
+            return 1
         return cpus() if self.workers == 0 else self.workers or 1
 
     def native_options(self) -> dict[str, object]:

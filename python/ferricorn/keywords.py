@@ -44,7 +44,6 @@ FOREIGN: Final[Mapping[str, Foreign]] = {
     "ssl_context_factory": Foreign((None,), _NO_TLS),
     "callback_notify": Foreign((None,), "Nobody calls it: let a task of your own run beside Server.serve()."),
     "timeout_notify": Foreign((), "It goes with callback_notify."),
-    "reload": Foreign((False,), "There is no reload yet."),
 }
 """Those that have no flag on uvicorn's command line, or whose flag is refused there too."""
 

@@ -58,6 +58,9 @@ class Crew(Protocol):
     def kill(self, member: Member) -> None:
         """The process did not stop in time, or has nothing to lose."""
 
+    def failed(self) -> None:
+        """A worker could not start, and there is no other."""
+
     def rollout_failed(self) -> None:
         """The first worker of a new generation could not start, so the old one stays."""
 
@@ -127,6 +130,7 @@ class Pool:
             self._crew.rollout_failed()
         else:
             self.failed = True
+            self._crew.failed()
 
     def _died(self, now: float, *, early: bool) -> None:
         self._deaths = self._deaths + 1 if early else 0
@@ -144,7 +148,7 @@ class Pool:
         self._deaths, self._not_before = 0, 0.0
 
     def replace_now(self, now: float) -> None:
-        """Every worker is to be stopped now, and new ones started."""
+        """Every worker is to be stopped now, and new ones started, even where none could start before."""
         self.renew()
         self.failed = False
         for member in self.serving:

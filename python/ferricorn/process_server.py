@@ -12,6 +12,7 @@ from typing import Final
 
 from ferricorn import process
 from ferricorn._ferricorn import Listener
+from ferricorn.config import Config
 from ferricorn.errors import StartupError
 from ferricorn.lifespan import Lifespan
 from ferricorn.logging import error_log as log
@@ -49,7 +50,7 @@ class CommandServer(ProcessServer):
     @contextlib.contextmanager
     def _process(self) -> Iterator[None]:
         if self.discovered:
-            log.info("No application is named: serving %s", self.config.app, extra={"bold": self.config.app})
+            say_discovered(self.config)
         self._notifier = Notifier.take(os.environ)
         try:
             with unwinding(), process.prepared(self.config) as listeners:
@@ -75,6 +76,11 @@ class CommandServer(ProcessServer):
     async def _finish(self, serving: Serving | None, lifespan: Lifespan, patient: bool) -> None:
         self._notifier.stopping("Shutting down")
         await super()._finish(serving, lifespan, patient)
+
+
+def say_discovered(config: Config) -> None:
+    """Logs which application was found."""
+    log.info("No application is named: serving %s", config.app, extra={"bold": config.app})
 
 
 def _exit_now(status: int) -> None:

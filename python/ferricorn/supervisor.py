@@ -12,8 +12,9 @@ import selectors
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from ferricorn import handover, logging, metrics, process
@@ -24,7 +25,7 @@ from ferricorn.errors import EXIT_STARTUP_FAILURE, StartupError
 from ferricorn.health import Pulse, Verdict, outworn
 from ferricorn.logging import error_log as log
 from ferricorn.pool import Member, Pool, Stage
-from ferricorn.process_server import EXIT_INTERRUPTED
+from ferricorn.process_server import EXIT_INTERRUPTED, say_discovered
 from ferricorn.server import say_where
 from ferricorn.signals import Inbox
 from ferricorn.spawning import ForkedWorkers, FreshWorkers, Nursery, WorkerProcess
@@ -33,6 +34,11 @@ from ferricorn.worker_process import Orders
 
 _LOOK_SECONDS: Final = 0.5
 """How often the workers' memory, age and health are looked at."""
+_RELOAD_SECONDS: Final = 0.5
+_RELOAD_MARGIN: Final = 5.0
+"""How long requests, and then the rest of a worker, may take to end when a file has changed."""
+_NAMES: Final = 3
+"""So many changed files are named."""
 _STOP_MARGIN: Final = 15.0
 """What a worker may take for its end beyond the timeouts that it was given, before it is killed."""
 _SIGNALS: Final = (
@@ -75,6 +81,8 @@ class Supervisor:
         """Where it listens, in the syntax of `bind`, with the real ports."""
         self.status = 0
         """The process's exit status, when `run` has returned."""
+        self.discovered = False
+        """Whether the application was looked for, so that the log has to say which one it is."""
         self._reread = reread
         self._should_exit = False
         self._stops = 0
@@ -86,7 +94,7 @@ class Supervisor:
         self._workers: dict[Member, Worker] = {}
         self._inbox = Inbox(_SIGNALS)
         self._selector = selectors.DefaultSelector()
-        self._nursery: Nursery = ForkedWorkers(self._selector) if config.preload else FreshWorkers()
+        self._nursery: Nursery = _nursery(config, self._selector)
         self._pool = Pool(self, config.worker_count)
         self._successor: handover.Successor | None = None
         self._predecessor = handover.Predecessor.take(os.environ)
@@ -110,6 +118,8 @@ class Supervisor:
             logging.configure(self.config)
             if not isinstance(self.config.app, str):
                 raise StartupError(_NEEDS_NAME)
+            if self.discovered:
+                say_discovered(self.config)
             log.info("Started parent process [%d]", os.getpid())
             with process.prepared(self.config, self._predecessor) as self._listeners:
                 self.addresses = tuple(listener.address for listener in self._listeners.values())
@@ -123,9 +133,26 @@ class Supervisor:
     # --- the loop
 
     def _run(self) -> None:
-        with self._selector, self._inbox, contextlib.closing(self._nursery):
+        with self._selector, self._inbox, contextlib.closing(self._nursery), self._files():
             self._watch(self._inbox.fileno(), lambda: None)
             self._supervise()
+
+    @contextlib.contextmanager
+    def _files(self) -> Iterator[None]:
+        """Has the workers replaced when a file changes, where that is wanted."""
+        if not self.config.reload:
+            yield
+            return
+        if self.config.workers not in (None, 1):
+            log.warning("One worker process runs, and not %d: that is what --reload can replace", self.config.workers)
+        # Here, for it loads what only development needs.
+        from ferricorn.reload_watch import FileWatch
+
+        with FileWatch(self.config) as files:
+            folders = ", ".join(map(str, files.selection.folders))
+            log.info("Watching the files in %s (by %s)", folders, files.method, extra={"bold": folders})
+            self._watch(files.fileno(), lambda: self._reload_for(files.take()))
+            yield
 
     def _supervise(self) -> None:
         next_look = time.monotonic()
@@ -144,11 +171,11 @@ class Supervisor:
             if now >= next_look:
                 next_look = now + _LOOK_SECONDS
                 self._look(now)
-        if self._pool.failed:
+        if self._pool.failed and not self._pool.stopping:
             raise StartupError("The workers could not start, so the server does not.")
 
     def _is_over(self) -> bool:
-        return (self._pool.stopping or self._pool.failed) and not self._workers
+        return (self._pool.stopping or (self._pool.failed and not self.config.reload)) and not self._workers
 
     def _watch(self, descriptor: int, callback: Callable[[], None]) -> None:
         self._selector.register(descriptor, selectors.EVENT_READ, callback)
@@ -223,6 +250,12 @@ class Supervisor:
         self._notifier.reloading("Reloading")
         self._is_reloading = True
         self._pool.renew()
+
+    def _reload_for(self, changed: Sequence[Path]) -> None:
+        if changed and not self._pool.stopping:
+            names = ", ".join(map(_relative, changed[:_NAMES])) + (" and others" if len(changed) > _NAMES else "")
+            log.info("Reloading, for a change of %s", names, extra={"bold": names})
+            self._pool.replace_now(time.monotonic())
 
     def _scale(self, change: int) -> None:
         self._pool.count = max(self._pool.count + change, 1)
@@ -346,15 +379,22 @@ class Supervisor:
 
     def stop(self, member: Member, *, patient: bool) -> float:
         worker = self._workers[member].process
-        worker.channel.send(Word.STOP, patient, self.config.timeout_graceful_shutdown)
+        # Who waits for the effect of a change does not wait for a stream of events that somebody watches.
+        hurries = self.config.reload and not self._pool.stopping
+        timeout = _RELOAD_SECONDS if hurries else self.config.timeout_graceful_shutdown
+        worker.channel.send(Word.STOP, patient, timeout)
         if member.stage is Stage.STARTING:
             worker.kill(signal.SIGTERM)
-        return self._longest_stop()
+        return _RELOAD_SECONDS + _RELOAD_MARGIN if hurries else self._longest_stop()
 
     def kill(self, member: Member) -> None:
         worker = self._workers[member].process
         log.error("Worker process [%d] did not stop in time: killed", worker.pid)
         worker.kill(signal.SIGKILL)
+
+    def failed(self) -> None:
+        if self.config.reload:
+            log.info("Waiting for a change of the files")
 
     def rollout_failed(self) -> None:
         log.error("The new worker process could not start: the old ones go on")
@@ -365,6 +405,14 @@ class Supervisor:
 
     def _longest_stop(self) -> float:
         return 2 * self.config.timeout_graceful_shutdown + _STOP_MARGIN
+
+
+def _nursery(config: Config, selector: selectors.BaseSelector) -> Nursery:
+    return ForkedWorkers(selector) if config.preload and not config.reload else FreshWorkers()
+
+
+def _relative(path: Path) -> str:
+    return os.path.relpath(path)
 
 
 def _how(status: int) -> str:

@@ -72,6 +72,7 @@ def test_what_a_killed_worker_has_counted_stays(
 @preloaded
 def test_a_reload_takes_nothing_away(start_process: StartProcess, place: str, options: tuple[str, ...]) -> None:
     process, metrics = start(start_process, place, *options)
+    metrics.wait_for("workers", lambda count: count == 2)
     ask(process)
     process.send_signal(SIGHUP)
     for _ in range(2):
