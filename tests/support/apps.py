@@ -120,6 +120,11 @@ async def lingering(scope: Scope, receive: Receive, send: Send) -> None:
     await asyncio.Event().wait()
 
 
+async def blocking_on_demand(scope: Scope, receive: Receive, send: Send) -> None:
+    """`blocking` for /block, `hello` for everything else."""
+    await (blocking if scope["path"] == "/block" else hello)(scope, receive, send)
+
+
 async def large(scope: Scope, receive: Receive, send: Send) -> None:
     """Takes a body of any size, answers with its size; /down?64 sends that many MiB."""
     assert scope["type"] == "http"

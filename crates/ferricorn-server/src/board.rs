@@ -63,7 +63,7 @@ pub struct Row(Memory);
 #[derive(Clone)]
 enum Memory {
     Own(Arc<Cells>),
-    Shared(&'static Cells),
+    Shared { cells: &'static Cells, workers: &'static [Cells] },
 }
 
 impl Default for Row {
@@ -77,7 +77,7 @@ impl Row {
     fn cells(&self) -> &Cells {
         match &self.0 {
             Memory::Own(cells) => cells,
-            Memory::Shared(cells) => cells,
+            Memory::Shared { cells, .. } => cells,
         }
     }
 
@@ -97,6 +97,14 @@ impl Row {
     /// The value as it is now.
     pub fn get(&self, cell: Cell) -> u64 {
         self.cells()[cell.0].load(Ordering::Relaxed)
+    }
+
+    /// How many connections that worker has who has the fewest of the others that accept. None: there is no other.
+    pub(crate) fn fewest_connections(&self) -> Option<u64> {
+        let Memory::Shared { cells, workers } = &self.0 else { return None };
+        let others = workers.iter().filter(|other| !std::ptr::eq(*other, *cells));
+        let accepting = others.filter(|other| other[Cell::ACCEPTING.0].load(Ordering::Relaxed) != 0);
+        accepting.map(|other| other[Cell::CONNECTIONS.0].load(Ordering::Relaxed)).min()
     }
 }
 
@@ -129,12 +137,13 @@ impl Board {
 
     /// The row of this worker, counted from 0.
     pub fn row(&self, worker: usize) -> Option<Row> {
-        Some(Row(Memory::Shared(self.rows.get(worker.checked_add(1)?)?)))
+        let workers = &self.rows[1..];
+        Some(Row(Memory::Shared { cells: workers.get(worker)?, workers }))
     }
 
     /// The row of all workers that have ended, and of what the supervisor counts.
     fn ended(&self) -> Row {
-        Row(Memory::Shared(&self.rows[0]))
+        Row(Memory::Shared { cells: &self.rows[0], workers: &[] })
     }
 
     /// Adds what the row has counted to the sums of those that have ended, and zeroes it for the next worker. Its worker
@@ -192,6 +201,22 @@ mod tests {
         assert_eq!(board.row(0).unwrap().get(Cell::LOOP_BEAT), 0);
         assert!(board.row(2).is_none() && board.row(usize::MAX).is_none());
         assert_eq!(board.workers(), 2);
+    }
+
+    #[test]
+    fn the_fewest_connections_of_the_others_that_accept() {
+        let board = board(3);
+        let rows: Vec<_> = (0..3).map(|worker| board.row(worker).unwrap()).collect();
+        assert_eq!(rows[0].fewest_connections(), None);
+        for (row, connections) in rows.iter().zip([1, 3, 2]) {
+            row.set(Cell::CONNECTIONS, connections);
+            row.set(Cell::ACCEPTING, 1);
+        }
+        assert_eq!(rows.iter().map(Row::fewest_connections).collect::<Vec<_>>(), [Some(2), Some(1), Some(1)]);
+        rows[0].set(Cell::ACCEPTING, 0);
+        assert_eq!(rows[1].fewest_connections(), Some(2));
+        board.retire(2);
+        assert_eq!((rows[1].fewest_connections(), Row::default().fewest_connections()), (None, None));
     }
 
     #[test]

@@ -29,17 +29,19 @@ impl Cell {
     pub(crate) const CONNECTIONS: Self = Self(6);
     /// Those of them that are WebSockets.
     pub(crate) const WEBSOCKETS: Self = Self(7);
+    /// 1 while it accepts connections.
+    pub(crate) const ACCEPTING: Self = Self(8);
     /// The first that is a count, and stays when its worker has ended.
-    pub(crate) const FIRST_COUNT: Self = Self(8);
-    pub(crate) const CONNECTIONS_ACCEPTED: Self = Self(8);
-    pub(crate) const ACCEPT_ERRORS: Self = Self(9);
-    pub(crate) const BYTES_RECEIVED: Self = Self(10);
-    pub(crate) const BYTES_SENT: Self = Self(11);
-    pub(crate) const ABANDONED: Self = Self(12);
-    pub(crate) const WEBSOCKETS_ACCEPTED: Self = Self(13);
-    pub(crate) const MESSAGES_RECEIVED: Self = Self(14);
-    pub(crate) const MESSAGES_SENT: Self = Self(15);
-    pub(crate) const VIOLATIONS: Self = Self(16);
+    pub(crate) const FIRST_COUNT: Self = Self(9);
+    pub(crate) const CONNECTIONS_ACCEPTED: Self = Self(9);
+    pub(crate) const ACCEPT_ERRORS: Self = Self(10);
+    pub(crate) const BYTES_RECEIVED: Self = Self(11);
+    pub(crate) const BYTES_SENT: Self = Self(12);
+    pub(crate) const ABANDONED: Self = Self(13);
+    pub(crate) const WEBSOCKETS_ACCEPTED: Self = Self(14);
+    pub(crate) const MESSAGES_RECEIVED: Self = Self(15);
+    pub(crate) const MESSAGES_SENT: Self = Self(16);
+    pub(crate) const VIOLATIONS: Self = Self(17);
 }
 
 /// Cells that stand side by side.

@@ -104,6 +104,7 @@ impl<A: Application> State<A> {
     /// The worker has begun.
     pub(crate) fn count_start(&self) {
         self.row.set(Cell::WORKERS, 1);
+        self.row.set(Cell::ACCEPTING, u64::from(!self.listeners.is_empty()));
         self.expect_tick(clock::monotonic());
     }
 

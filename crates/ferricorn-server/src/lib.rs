@@ -17,6 +17,7 @@
 //! application is called, because the application calls straight back.
 #![forbid(unsafe_code)]
 
+mod accepting;
 mod access_log;
 mod board;
 mod cells;

@@ -13,6 +13,7 @@ use asgi::Address;
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, SockAddr, SockRef, Type};
 
 use crate::socket::Socket;
@@ -166,6 +167,16 @@ impl Listener {
             ListeningSocket::Unix(listener) => rustix::io::fcntl_dupfd_cloexec(listener, 0)?,
         };
         Self::from_fd(fd)
+    }
+
+    /// Whether a connection waits to be accepted, as far as is known.
+    pub(crate) fn has_waiting(&self) -> bool {
+        let now = Some(&Timespec { tv_sec: 0, tv_nsec: 0 });
+        let polled = match &self.socket {
+            ListeningSocket::Tcp(listener) => poll(&mut [PollFd::new(listener, PollFlags::IN)], now),
+            ListeningSocket::Unix(listener) => poll(&mut [PollFd::new(listener, PollFlags::IN)], now),
+        };
+        polled.is_ok_and(|ready| ready > 0)
     }
 
     /// Takes one connection, with the peer's address and the one it connected to.

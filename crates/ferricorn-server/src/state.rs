@@ -12,6 +12,7 @@ use ferricorn_proto::websocket::{ProtocolError, WebSocket};
 use mio::Events;
 use rustc_hash::FxHashMap;
 
+use crate::accepting::Fairness;
 use crate::access_log::Access;
 use crate::board::Row;
 use crate::cells::{Cell, refusal_cell};
@@ -52,6 +53,9 @@ pub(crate) struct State<A: Application> {
     pub(crate) put_off: bool,
     /// Whether a turn runs, at whose end the queue is handled.
     pub(crate) in_turn: bool,
+    /// Listeners that have more to accept.
+    pub(crate) acceptable: Vec<usize>,
+    pub(crate) fairness: Fairness,
     /// Listeners that could not accept and are tried again at the next tick.
     pub(crate) accept_failed: bool,
     /// Application calls that have not ended.
@@ -159,6 +163,8 @@ impl<A: Application> State<A> {
             queue: Vec::new(),
             put_off: false,
             in_turn: false,
+            acceptable: Vec::new(),
+            fairness: Fairness::default(),
             accept_failed: false,
             running: 0,
             calls: 0,
@@ -214,26 +220,6 @@ impl<A: Application> State<A> {
         let Some(connection) = self.connections.get_mut(key) else { return };
         if std::mem::take(&mut connection.send_waiting) {
             self.wakes.push((exchange_id(key, connection.sequence), Wake::Send));
-        }
-    }
-
-    /// Accepts whatever waits: the backlog bounds it.
-    pub(crate) fn accept(&mut self, index: usize, config: &Config) {
-        while let Some(listener) = self.listeners.get(index) {
-            match listener.accept() {
-                Ok((socket, client, server)) => self.open(socket, Ends::new(client, server), config),
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return,
-                    // The client went before it was accepted.
-                    io::ErrorKind::ConnectionAborted | io::ErrorKind::InvalidInput | io::ErrorKind::Interrupted => {}
-                    _ => {
-                        self.row.add(Cell::ACCEPT_ERRORS, 1);
-                        self.problems.push(Problem::Accept(error));
-                        self.accept_failed = true;
-                        return;
-                    }
-                },
-            }
         }
     }
 
@@ -296,6 +282,8 @@ impl<A: Application> State<A> {
     }
 
     pub(crate) fn close_listeners(&mut self) {
+        self.row.set(Cell::ACCEPTING, 0);
+        self.acceptable.clear();
         for mut listener in self.listeners.drain(..) {
             self.poller.remove(&mut listener);
         }

@@ -103,7 +103,7 @@ impl<A: Application, H: Host> Worker<A, H> {
     /// [`Host::poll_soon`] asks for.
     pub fn settle_soon(&self) {
         self.state.borrow_mut().clock.update();
-        self.turn(|| ());
+        self.turn(|| self.state.borrow_mut().accept_more(&self.config));
     }
 
     /// Writes what was put off, and nothing else: for a thread that steps in while this worker's is not coming back. It
@@ -128,6 +128,7 @@ impl<A: Application, H: Host> Worker<A, H> {
             events
         };
         self.turn(|| {
+            self.state.borrow_mut().accept_more(&self.config);
             for event in &events {
                 self.handle_readiness(event.into());
             }
@@ -182,8 +183,8 @@ impl<A: Application, H: Host> Worker<A, H> {
                 // Nobody comes after this worker: clients that have connected are served, so the backlog is theirs as
                 // well. One that is replaced leaves it to its successor, which accepts from the same backlog and can
                 // keep them for more than one response.
-                for index in 0..if drain == Drain::Quick { state.listeners.len() } else { 0 } {
-                    state.accept(index, &self.config);
+                if drain == Drain::Quick {
+                    state.accept_all(&self.config);
                 }
                 state.close_listeners();
                 state.begin_drain(drain, self.config.websocket_drain);
@@ -222,7 +223,14 @@ impl<A: Application, H: Host> Worker<A, H> {
             return;
         }
         self.settle();
-        self.state.borrow_mut().in_turn = false;
+        let more = {
+            let state = &mut *self.state.borrow_mut();
+            state.in_turn = false;
+            !state.acceptable.is_empty()
+        };
+        if more {
+            self.host.poll_soon();
+        }
         self.report();
     }
 

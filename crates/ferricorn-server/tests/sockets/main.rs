@@ -5,6 +5,7 @@
 //! `support::DEADLINE`.
 #![allow(clippy::unwrap_used, reason = "tests may fail")]
 
+mod accepting;
 mod bodies;
 mod endings;
 mod examples;
