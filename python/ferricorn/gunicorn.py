@@ -31,7 +31,7 @@ from ferricorn.serving import Serving
 BEAT_SECONDS: Final = 1.0
 """How often the loop shows that it is alive, as gunicorn's own workers do; the half of a shorter timeout."""
 QUICK_SECONDS: Final = 1.0
-"""How long running requests may take where gunicorn asks for a quick end, or reloads because a file has changed."""
+"""How long lifespan shutdown may take behind requests that were cut: gunicorn gives a quick end two seconds."""
 PATIENCE_SECONDS: Final = 5.0
 """How long idle connections are left open at the most, for one more request, since other workers go on serving."""
 LAST_PATIENCE_SECONDS: Final = 1.0
@@ -46,6 +46,12 @@ _FRAMES: Final = 10
 _RENAMED: Final = {"h11_max_incomplete_event_size": "limit_request_head"}
 _MEANINGLESS: Final = ("http", "reset_contextvars")
 """What `CONFIG_KWARGS` written for uvicorn's worker may say: there is one implementation of HTTP (config.IGNORED)."""
+
+_OF_THE_SUPERVISOR: Final = (
+    *("host", "port", "bind", "uds", "fd", "pid_file", "user", "group", "umask", "metrics_bind", "workers", "preload"),
+    *("limit_worker_memory", "limit_worker_lifetime", "timeout_worker_start", "timeout_worker_healthcheck"),
+)
+"""Options that a worker of gunicorn's does not have: sockets and processes are the arbiter's."""
 
 _WITHOUT_EFFECT: Final = {
     "threads": "one event loop serves all requests of a worker",
@@ -137,10 +143,10 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
         self.alive = False
         if self._server is None:
             sys.exit(0)
-        self._server.should_exit = True
+        self._server.finish()
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
-        """SIGQUIT, SIGINT: what runs has a second. A terminal sends one, and then the arbiter the other."""
+        """SIGQUIT, SIGINT: what runs is cancelled. A terminal sends one, and then the arbiter the other."""
         if self._server is None:
             super().handle_quit(sig, frame)
         elif not self._server.in_hurry:
@@ -174,7 +180,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
             self.log.info("Parent changed, shutting down: %s", self)
             self.alive = False
             assert self._server is not None
-            self._server.should_exit = True
+            self._server.finish()
 
     def look_for_reload(self) -> None:
         """Something is in the pipe: gunicorn's reloader has seen a file change."""
@@ -203,18 +209,21 @@ class _WorkerServer(Server):
         super().__init__(config, listeners)
         self.drains_patiently = True
         self.in_hurry = False
+        self._is_finishing = False
         self._patience = PATIENCE_SECONDS
         self._gunicorn = worker
 
+    def finish(self) -> None:
+        """Stops when what runs has ended. To be repeated is without effect: it does not cut a drain delay short."""
+        if not self._is_finishing:
+            self._is_finishing = True
+            self._on_signal(signal.SIGTERM)
+
     def hurry(self) -> None:
-        """Stops within about two seconds: those that run have one, and another one when they are cancelled."""
+        """Stops at once: requests that run are cancelled."""
         self.in_hurry = True
-        if self.should_exit:
-            self.force_exit = True
-        else:
-            self.drains_patiently = False
-            self.timeout_graceful_shutdown = min(self.timeout_graceful_shutdown, QUICK_SECONDS)
-            self.should_exit = True
+        self.timeout_graceful_shutdown = min(self.timeout_graceful_shutdown, QUICK_SECONDS)
+        self._on_signal(signal.SIGQUIT)
 
     def call_soon(self, function: Any) -> bool:
         """Has the loop call it; False where no loop runs."""
@@ -252,9 +261,9 @@ class _WorkerServer(Server):
         self._patience = LAST_PATIENCE_SECONDS
         self.should_exit = True
 
-    def _on_signal(self, number: int) -> None:
-        handle = self._gunicorn.handle_exit if number == signal.SIGTERM else self._gunicorn.handle_quit
-        handle(number, None)
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        handle = self._gunicorn.handle_exit if sig == signal.SIGTERM else self._gunicorn.handle_quit
+        handle(sig, frame)
 
 
 # --- settings
@@ -307,7 +316,10 @@ def _limit_of_head(line: int, field: int) -> int:
 
 
 def _translated(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """`CONFIG_KWARGS` in our words, where they are uvicorn's."""
+    """`CONFIG_KWARGS` in our words, where they are uvicorn's. Raises ValueError for what is up to gunicorn."""
+    for name in keywords:
+        if name in _OF_THE_SUPERVISOR:
+            raise ValueError(f"CONFIG_KWARGS cannot have {name}: it is for the command ferricorn and its own workers")
     return {_RENAMED.get(name, name): value for name, value in keywords.items() if name not in _MEANINGLESS}
 
 

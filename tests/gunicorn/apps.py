@@ -73,6 +73,18 @@ class WrongWorker(Worker):
     CONFIG_KWARGS: ClassVar[Mapping[str, Any]] = {"rootpath": "/mounted"}
 
 
+class SupervisingWorker(Worker):
+    """With an option that is up to gunicorn."""
+
+    CONFIG_KWARGS: ClassVar[Mapping[str, Any]] = {"metrics_bind": "127.0.0.1:0"}
+
+
+class DelayingWorker(Worker):
+    """Which serves on for a while before it drains."""
+
+    CONFIG_KWARGS: ClassVar[Mapping[str, Any]] = {"health_path": "/healthy", "drain_delay": 1}
+
+
 async def never_ready(scope: Scope, receive: Receive, send: Send) -> None:
     """Its startup does not come to an end."""
     print("startup begins", flush=True)

@@ -122,10 +122,17 @@ def test_the_settings_of_a_class_come_first(start_gunicorn: StartGunicorn) -> No
     assert "startup in" not in server.output
 
 
-def test_a_wrong_setting_of_a_class_stops_gunicorn(start_gunicorn: StartGunicorn) -> None:
-    server = start_gunicorn(APP, "-k", "tests.gunicorn.apps.WrongWorker")
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("WrongWorker", "'rootpath'; did you mean 'root_path'?"),
+        ("SupervisingWorker", "CONFIG_KWARGS cannot have metrics_bind"),
+    ],
+)
+def test_a_wrong_setting_of_a_class_stops_gunicorn(start_gunicorn: StartGunicorn, name: str, problem: str) -> None:
+    server = start_gunicorn(APP, "-k", f"tests.gunicorn.apps.{name}")
     assert server.wait() == 3
-    assert "'rootpath'; did you mean 'root_path'?" in server.output
+    assert problem in server.output
     assert "Traceback" not in server.output
 
 

@@ -155,6 +155,17 @@ def test_an_idle_connection_is_not_waited_for_longer_than_its_time(start_gunicor
         assert server.wait() == 0
 
 
+def test_a_drain_delay_says_that_the_worker_will_stop(start_gunicorn: StartGunicorn) -> None:
+    server = start_gunicorn(APP, "-k", "tests.gunicorn.apps.DelayingWorker").wait_until_running()
+    assert server.exchange(request(target=b"/healthy")).status == 200
+    with server.connect() as client:
+        server.send_signal(signal.SIGTERM)
+        server.wait_for_line("Serving for another 1 seconds")
+        client.send(request(target=b"/healthy"))
+        assert client.response().status == 503
+    assert server.wait() == 0
+
+
 def test_max_requests_under_load(start_gunicorn: StartGunicorn) -> None:
     """Workers come and go, and every request is answered: on a connection that was told so, by the next one."""
     server = start_gunicorn(APP, "--workers", "2", "--max-requests", "50", "--max-requests-jitter", "20")
