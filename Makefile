@@ -30,6 +30,7 @@ lint: $(VENV)/.tested ## formatting, clippy, the crates' documentation, arrows a
 	$(BIN)/mypy
 	$(BIN)/mypy --strict tests --exclude tests/frameworks/apps/
 	$(BIN)/mypy --strict conformance
+	$(BIN)/mypy --strict deploy/docker/start.py
 	$(BIN)/python -m mypy.stubtest ferricorn._ferricorn --allowlist tests/stubtest.allow
 
 rust: ## the crates' tests, and the Rust examples
