@@ -207,7 +207,7 @@ class Worker:
         """
 
     def set_healthy(self, healthy: bool) -> None:
-        """What the health path says; 503 anyway once a drain has begun."""
+        """What the health path says; 503 anyway once a drain has begun that is not patient."""
 
     def cancel(self, *, websockets: bool = True) -> int:
         """Cancels the tasks of the exchanges that still run, and returns how many there were.

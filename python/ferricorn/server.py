@@ -353,7 +353,7 @@ class Server:
         """Serves on for drain_delay seconds, says on the health path that it will not for longer, and then stops."""
         if self._serving is not None:
             seconds = self.config.drain_delay
-            log.info("Serving for another %g seconds. (a second signal ends that)", seconds)
+            say_delay(seconds)
             self._serving.set_healthy(False)
             asyncio.get_running_loop().call_later(seconds, self._end_delay)
 
@@ -375,6 +375,11 @@ def say_where(addresses: Sequence[str]) -> None:
     """Logs that the server serves, and where: `addresses` in the syntax of `bind`."""
     places = ", ".join(map(_as_url, addresses))
     log.info("Ferricorn running on %s (Press CTRL+C to quit)", places, extra={"bold": places})
+
+
+def say_delay(seconds: float) -> None:
+    """Logs that the server stops, but not yet."""
+    log.info("Serving for another %g seconds. (a second signal ends that)", seconds)
 
 
 def _in_event_loop() -> bool:

@@ -84,7 +84,7 @@ class Serving:
         max_requests = _with_jitter(config)
         self._drained = asyncio.Event()
         self._listeners = listeners
-        self._websocket_drain = config.timeout_websocket_drain
+        self._config = config
         self._loop = asyncio.get_running_loop()
         self._worker = Worker(
             application.call,
@@ -137,10 +137,9 @@ class Serving:
                 # Connections that only idled are nothing that was cut.
                 self.hasten()
         finished = True
-        if self._websocket_drain and not hurry.is_set() and self._worker.websockets:
+        if self._config.timeout_websocket_drain and not hurry.is_set() and self._worker.websockets:
             finished = self._finish_requests(timeout)
-            more = self._websocket_drain + _CLOSE_SECONDS - timeout
-            await _for(max(more, 0), ends_before(self._websockets_ended(), hurry))
+            await _for(longest_drain(self._config, timeout) - timeout, ends_before(self._websockets_ended(), hurry))
         return finished and self._drained.is_set()
 
     def _finish_requests(self, timeout: float) -> bool:
@@ -178,6 +177,12 @@ class Serving:
         if not self._loop.is_closed():
             self._loop.remove_reader(self._worker.fileno())
         self._worker.close()
+
+
+def longest_drain(config: Config, timeout: float) -> float:
+    """How many seconds `Serving.drain` with this `timeout` may take: WebSockets may have longer."""
+    drain = config.timeout_websocket_drain
+    return max(timeout, drain + _CLOSE_SECONDS) if drain else timeout
 
 
 def _with_jitter(config: Config) -> int:

@@ -7,6 +7,7 @@ say and for the time, and does what was decided. One thread, no event loop.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import selectors
 import signal
@@ -26,7 +27,8 @@ from ferricorn.health import Pulse, Verdict, outworn
 from ferricorn.logging import error_log as log
 from ferricorn.pool import Member, Pool, Stage
 from ferricorn.process_server import EXIT_INTERRUPTED, say_discovered
-from ferricorn.server import say_where
+from ferricorn.server import say_delay, say_where
+from ferricorn.serving import longest_drain
 from ferricorn.signals import Inbox
 from ferricorn.spawning import ForkedWorkers, FreshWorkers, Nursery, WorkerProcess
 from ferricorn.systemd import Notifier
@@ -101,6 +103,7 @@ class Supervisor:
         self._notifier = Notifier.take(os.environ)
         self._next_alive = 0.0
         self._is_reloading = False
+        self._stop_at = math.inf
 
     @property
     def should_exit(self) -> bool:
@@ -204,6 +207,9 @@ class Supervisor:
     # --- what operators ask for
 
     def _stop_signal(self, number: int) -> None:
+        if number == signal.SIGTERM and self.config.drain_delay and self._stop_at == math.inf and self._pool.serving:
+            self._delay_stop()
+            return
         self._stops += 1
         if not self._pool.stopping:
             self._stop(patient=False)
@@ -213,6 +219,11 @@ class Supervisor:
                 self._kill_all()
             else:
                 self._cut()
+
+    def _delay_stop(self) -> None:
+        say_delay(self.config.drain_delay)
+        self._stop_at = time.monotonic() + self.config.drain_delay
+        self._tell_all(Word.UNHEALTHY)
 
     def _stop(self, *, patient: bool) -> None:
         if not self._pool.stopping:
@@ -297,6 +308,8 @@ class Supervisor:
             case [Word.READY]:
                 worker.pulse = Pulse(now)
                 self._pool.became_ready(worker.member, now)
+                if self._stop_at < math.inf:
+                    worker.process.channel.send(Word.UNHEALTHY)
                 self._announce()
             case [Word.RETIRE, reason]:
                 self._retire(worker, Verdict("max_requests", reason))
@@ -341,6 +354,8 @@ class Supervisor:
         self._nursery.keep({self._pool.generation, *(member.generation for member in self._pool.members)})
 
     def _look(self, now: float) -> None:
+        if now >= self._stop_at and not self._pool.stopping:
+            self._stop(patient=False)
         if self._notifier.interval and now >= self._next_alive:
             self._next_alive = now + self._notifier.interval
             self._notifier.alive()
@@ -404,7 +419,9 @@ class Supervisor:
             log.warning("The next worker process is started in %g seconds", delay)
 
     def _longest_stop(self) -> float:
-        return 2 * self.config.timeout_graceful_shutdown + _STOP_MARGIN
+        graceful = self.config.timeout_graceful_shutdown
+        shutdown = max(self.config.timeout_lifespan_shutdown or math.inf, graceful)
+        return longest_drain(self.config, graceful) + shutdown + _STOP_MARGIN
 
 
 def _nursery(config: Config, selector: selectors.BaseSelector) -> Nursery:

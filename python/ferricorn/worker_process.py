@@ -120,8 +120,15 @@ class WorkerServer(ProcessServer):
             case [Word.CUT]:
                 self.should_exit = True
                 self.force_exit = True
+            case [Word.UNHEALTHY]:
+                if self._serving is not None:
+                    self._serving.set_healthy(False)
             case [Word.REOPEN]:
                 logging.reopen()
+
+    def _delays(self) -> bool:
+        """Never: the supervisor does, or the others go on serving."""
+        return False
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGINT:

@@ -104,3 +104,28 @@ def test_two_sigints_force_a_stop_during_the_delay(start_process: StartProcess) 
         server.send_signal(signal.SIGINT)
         server.wait_for_line("(?i)waiting for connections")
         assert server.stop(signal.SIGINT) == 130
+
+
+def test_workers_say_together_that_the_server_will_stop(start_process: StartProcess) -> None:
+    server = start_delayed(start_process, "--drain-delay", "60", "--workers", "2")
+    assert server.exchange(HEALTH).status == 200
+    begin_delay(server)
+    # Each hears of it by itself: until all have, some still say 200.
+    in_a_row = 0
+    while in_a_row < 20:
+        in_a_row = in_a_row + 1 if server.exchange(HEALTH).status == 503 else 0
+        assert server.exchange(GET).status == 200
+    assert server.stop() == 0
+    assert server.output.count("shutdown: begun=") == 2
+
+
+def test_the_delay_of_workers_ends_by_itself(start_process: StartProcess) -> None:
+    server = start_delayed(start_process, "--drain-delay", "0.3", "--workers", "1")
+    begin_delay(server)
+    assert server.wait() == 0
+
+
+def test_sigint_has_no_delay_with_workers_either(start_process: StartProcess) -> None:
+    server = start_delayed(start_process, "--drain-delay", "60", "--workers", "1")
+    assert server.stop(signal.SIGINT) == 0
+    assert "Serving for another" not in server.output

@@ -360,7 +360,9 @@ impl<A: Application> State<A> {
     /// Answers whoever asks whether this worker serves: nobody else is to hear of it, and a worker that has as much to do
     /// as it may is healthy.
     fn answer_health(&mut self, key: Key) {
-        let is_healthy = self.healthy && self.draining.is_none();
+        // One that is replaced closes its connections, and others go on serving.
+        let is_ending = self.draining.is_some_and(|draining| draining.quick.is_some());
+        let is_healthy = self.healthy && !is_ending;
         let (status, text) = if is_healthy { (200, "ok\n") } else { (503, "draining\n") };
         if let Some(connection) = self.connections.get_mut(key) {
             connection.running = false;

@@ -158,7 +158,7 @@ impl<A: Application, H: Host> Worker<A, H> {
         });
     }
 
-    /// What is answered on the health path; a drain turns it into no for good.
+    /// What is answered on the health path; a quick drain turns it into no for good.
     pub fn set_healthy(&self, healthy: bool) {
         self.state.borrow_mut().healthy = healthy;
     }

@@ -1,7 +1,5 @@
 //! The health path: the worker itself answers, and nobody else hears of it.
 
-use std::os::fd::AsRawFd;
-
 use ferricorn_server::{Config, Drain, Listener};
 
 use crate::support::{Client, Direct, Response, Scratch};
@@ -57,9 +55,8 @@ fn it_is_answered_between_pipelined_requests() {
     let direct = Direct::new(config());
     let mut client = direct.connect();
     client.send(["/hello", "/health", "/hello"].map(|path| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).concat());
+    direct.run_until(None, |direct| direct.worker.calls() == 2);
     for body in ["hello", "ok\n", "hello"] {
-        direct.run_until(Some(client.as_raw_fd()), |_| true);
-        direct.serve(&client);
         assert_eq!(client.response().text(), body);
     }
 }
@@ -81,13 +78,26 @@ fn the_process_can_say_that_it_will_not_serve_for_long() {
 fn a_drain_says_so_as_well() {
     let scratch = Scratch::new("health");
     let direct = Direct::on(Listener::unix(&scratch.path().join("socket"), 0o600, 16).unwrap(), config());
-    let mut client = direct.connect();
-    assert_eq!(ask(&direct, &mut client, "GET /health").status, 200);
+    let (mut first, mut second) = (direct.connect(), direct.connect());
+    for client in [&mut first, &mut second] {
+        assert_eq!(ask(&direct, client, "GET /health").status, 200);
+    }
+    // Others go on where a worker is replaced.
     direct.worker.drain(Drain::Patient);
+    let response = ask(&direct, &mut first, "GET /health");
+    assert_eq!((response.status, response.get("connection")), (200, Some("close")));
+    second.send("GET /health HTTP/1.1\r\n");
+    direct.run_until(None, |direct| {
+        direct.worker.poll();
+        direct.worker.connections() == 2
+    });
+    direct.worker.drain(Drain::Quick);
     direct.worker.set_healthy(true);
-    let response = ask(&direct, &mut client, "GET /health");
+    second.send("Host: a\r\n\r\n");
+    direct.serve(&second);
+    let response = second.response();
     assert_eq!((response.status, response.get("connection")), (503, Some("close")));
-    drop(client);
+    drop((first, second));
     direct.run_until(None, |direct| direct.drained() == 1);
 }
 
