@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import ssl
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 import uvicorn
 
 import ferricorn
-from ferricorn import Config, Server, keywords
+from ferricorn import Config, Server, StartupError, keywords
 from ferricorn.config import FOREIGN_KEYWORDS, OPTIONS
+from ferricorn.loops import loop_factory
 
 ROOT = Path(__file__).parent.parent
 UVICORNS = {
@@ -130,6 +132,16 @@ def test_what_programs_write_for_uvicorn(
     uvicorn_knows = {name: value for name, value in keywords.items() if name not in {"app_dir", "log_config"}}
     uvicorn_knows["env_file"] = None
     uvicorn.Config(*positional, **uvicorn_knows)
+
+
+def test_a_loop_of_the_programs_own() -> None:
+    """What serves bots and the like: the loop is there, and named needlessly."""
+    loop = asyncio.new_event_loop()
+    assert Config("main:app", loop=loop).loop is loop
+    with pytest.raises(StartupError, match=r"The option loop is an event loop already: await serve\(\) on it"):
+        loop_factory(loop)
+    loop.close()
+    assert loop_factory(Config("main:app", loop=asyncio.SelectorEventLoop).loop) is asyncio.SelectorEventLoop
 
 
 def test_a_keyword_by_two_names_is_given_twice() -> None:

@@ -11,7 +11,7 @@ import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ferricorn.cpus import cpus
 from ferricorn.keywords import foreign, translated
@@ -24,6 +24,7 @@ from ferricorn.kinds import (
     Level,
     Listed,
     LogConfig,
+    Loop,
     RequestPath,
     Size,
     Trusted,
@@ -42,6 +43,11 @@ from ferricorn.options import (
     declared,
     option,
 )
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    LoopChoice = str | Callable[[], AbstractEventLoop] | AbstractEventLoop
 
 APPLICATION: Final = "Application"
 LISTENING: Final = "Listening"
@@ -176,8 +182,8 @@ class Config:
         "Tell the application of start-up and shutdown. Where it raises at start-up, auto goes on without, on exits.",
         aliases={"--asgi-lifespan": "gunicorn"},
     )
-    loop: str = option(
-        Choice(
+    loop: LoopChoice = option(  # noqa: RUF009 (a field)
+        Loop(
             "NAME",
             ("auto", "asyncio", "uvloop", "none"),
             importable=True,

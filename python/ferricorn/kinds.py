@@ -162,6 +162,15 @@ class Level(Choice):
 
 
 @dataclass(frozen=True, slots=True)
+class Loop(Choice):
+    """An event loop by name; in Python also a function that makes one, or the very loop that `serve` will run on."""
+
+    def check(self, value: object) -> Any:
+        is_loop = hasattr(value, "run_until_complete")
+        return value if callable(value) or is_loop else Choice.check(self, value)
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig(Text):
     """A file, or in Python a dict, an open ini file or what configparser made of one, for logging.config."""
 

@@ -13,12 +13,16 @@ from ferricorn.importer import import_object
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
-def loop_factory(name: str) -> LoopFactory:
+def loop_factory(name: str | LoopFactory | asyncio.AbstractEventLoop) -> LoopFactory:
     """What makes the event loop that the option `loop` names: auto, asyncio, uvloop, none, or "module:factory".
 
-    auto is uvloop where it is installed; none is what the event loop policy makes.
-    Raises StartupError for a loop that is not there.
+    auto is uvloop where it is installed; none is what the event loop policy makes; a function is what it is.
+    Raises StartupError for a loop that is not there, and for one that is a loop already.
     """
+    if isinstance(name, asyncio.AbstractEventLoop):
+        raise StartupError("The option loop is an event loop already: await serve() on it, in the place of run().")
+    if not isinstance(name, str):
+        return name
     if ":" in name:
         return _imported(name)
     if name == "none":

@@ -14,6 +14,7 @@ from typing import Final
 
 from ferricorn import environment, pidfile, privileges, systemd
 from ferricorn._ferricorn import Listener
+from ferricorn.addresses import expanded
 from ferricorn.config import Config
 from ferricorn.errors import StartupError
 from ferricorn.handover import Predecessor
@@ -72,7 +73,7 @@ def _listeners(config: Config, identity: Identity | None, predecessor: Predecess
     for unused in passed:
         if f"fd://{unused.fd}" not in config.addresses:
             log.warning("systemd passed the socket %r, which is not served: other addresses are named", unused.name)
-    wanted = _distinct(config.addresses)
+    wanted = _distinct(expanded(config.addresses))
     inherited = predecessor.give(lambda asked: asked in wanted)
     missing = [asked for asked in wanted if asked not in inherited]
     made = dict(zip(missing, bound(config, [wanted[asked] for asked in missing]), strict=True))

@@ -84,6 +84,10 @@ class Server:
         # A future that runs cannot be cancelled: one waiter that is cancelled must not take the others with it.
         self._outcome.set_running_or_notify_cancel()
 
+    def __reduce__(self) -> tuple[type[Server], tuple[Config]]:
+        """So that multiprocessing can have `server.run` for the target of a process."""
+        return type(self), (self.config,)
+
     @property
     def started(self) -> bool:
         """Whether the server has begun to serve. Stays True when it has stopped."""

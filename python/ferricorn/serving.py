@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
 from ferricorn._ferricorn import TICK_SECONDS, Board, Listener, Worker
+from ferricorn.addresses import expanded
 from ferricorn.config import Config
 from ferricorn.errors import StartupError
 from ferricorn.interface import Application
@@ -36,7 +37,7 @@ def bound(config: Config, addresses: Sequence[str] | None = None) -> list[Listen
     with contextlib.ExitStack() as opened:
         listeners = [
             opened.enter_context(contextlib.closing(bind(address, config)))
-            for address in (config.addresses if addresses is None else addresses)
+            for address in (expanded(config.addresses) if addresses is None else addresses)
         ]
         opened.pop_all()
     return listeners

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ferricorn import Config, Server, StartupError
+from ferricorn.loops import loop_factory
 from tests.support.asgi import Journal, Receive, Scope, Send, respond
 from tests.support.client import GET
 from tests.support.deadline import DEADLINE
@@ -292,3 +293,19 @@ def test_a_server_on_the_loop_and_one_in_a_thread(loop: str) -> None:
         await asyncio.gather(serving, running)
 
     run_async(loop, main())
+
+
+def test_run_until_complete_on_a_loop_that_is_named_too(loop: str) -> None:
+    own = loop_factory(loop)()
+    server = Server(Config(App(), loop=own, **QUIET))
+
+    async def stop() -> None:
+        await server.wait_started()
+        assert await asyncio.to_thread(body_from, server) == b"ok"
+        server.should_exit = True
+
+    stopping = own.create_task(stop())
+    own.run_until_complete(server.serve())
+    own.run_until_complete(stopping)
+    own.run_until_complete(own.shutdown_default_executor())
+    own.close()

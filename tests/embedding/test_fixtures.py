@@ -8,14 +8,18 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+import ferricorn
 from ferricorn import Config, Server
 from tests.support import apps
+from tests.support.client import GET, Client
 from tests.support.deadline import DEADLINE
 from tests.support.embedded import run_async
 
@@ -119,6 +123,38 @@ def test_a_fixture_with_a_process(loop: str) -> None:
         process.join(DEADLINE)
         heard.close()
         told.close()
+
+
+@pytest.mark.parametrize("target", ["server.run", "ferricorn.run"])
+def test_a_process_whose_target_is_run(target: str, tmp_path: Path) -> None:
+    """A server is begun where it is unpickled."""
+    options: dict[str, Any] = {"uds": str(tmp_path / "socket"), "log_level": "warning"}
+    context = multiprocessing.get_context("spawn")
+    if target == "server.run":
+        process = context.Process(target=Server(Config("tests.support.apps:hello", **options)).run)
+    else:
+        process = context.Process(target=ferricorn.run, args=("tests.support.apps:hello",), kwargs=options)
+    process.start()
+    try:
+        with connected(options["uds"]) as client:
+            client.send(GET)
+            assert client.response().body == b"ok"
+        process.terminate()
+        process.join(DEADLINE)
+        assert process.exitcode == 0
+    finally:
+        process.kill()
+        process.join(DEADLINE)
+
+
+def connected(path: str) -> Client:
+    """A connection to a unix socket, as soon as somebody listens there."""
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end:
+        with suppress(OSError):
+            return Client.connect(path)
+        time.sleep(0.01)
+    raise AssertionError(f"nobody listens on {path}")
 
 
 def test_a_fixture_that_is_used_twice_leaves_no_thread(loop: str) -> None:

@@ -211,3 +211,20 @@ def test_one_worker_of_an_application_that_is_here_is_this_process(start: Start)
     program = start("main.py", files={"main.py": dedent(WORKERS) + dedent(main)}).wait_until_running()
     assert program.exchange(GET).body.split()[0] == b"%d" % program.process.pid
     assert program.stop() == 0
+
+
+def test_a_program_that_ends_while_a_daemon_thread_serves(start: Start) -> None:
+    """Nothing is shut down then, and nothing crashes."""
+    main = """
+        import http.client, threading
+
+        server = ferricorn.Server(ferricorn.Config(app, port=0, log_level="warning"))
+        threading.Thread(target=server.run, daemon=True).start()
+        assert server.ready.wait(15)
+        client = http.client.HTTPConnection(*server.servers[0].sockets[0].getsockname())
+        client.request("GET", "/")
+        print(client.getresponse().read())
+        """
+    program = start("main.py", files={"main.py": SCRIPT + dedent(main)})
+    assert program.wait() == 0
+    assert program.lines == ["b'__main__'"]

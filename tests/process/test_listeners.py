@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ferricorn import StartupError
+from ferricorn.addresses import expanded
 from tests.support.asgi import Receive, Scope, Send, respond
 from tests.support.client import GET, Client
 from tests.support.process import StartProcess
@@ -120,3 +121,44 @@ def test_ipv6(serve: Serve) -> None:
 
 def test_a_host_name(serve: Serve) -> None:
     assert serve(hello, host="localhost").exchange(GET).body == b"ok"
+
+
+BOTH = [("127.0.0.1", 8000), ("::1", 8000, 0, 0)]
+EXPANDED: list[tuple[str, list[tuple[object, ...]], list[str]]] = [
+    ("both:8000", [*BOTH, *BOTH], ["127.0.0.1:8000", "[::1]:8000"]),
+    ("both:8000", [("192.0.2.1", 8000), ("::1", 8000, 0, 0)], ["[::1]:8000"]),
+    ("both:8000", [("192.0.2.1", 8000)], ["both:8000"]),
+    ("both:8000", [], ["both:8000"]),
+    ("both:0", list(BOTH), ["both:0"]),
+    ("127.0.0.1:8000", list(BOTH), ["127.0.0.1:8000"]),
+    ("[::1]:8000", list(BOTH), ["[::1]:8000"]),
+    (":8000", list(BOTH), [":8000"]),
+    ("unix:a:1", list(BOTH), ["unix:a:1"]),
+    ("fd://3", list(BOTH), ["fd://3"]),
+]
+
+
+@pytest.mark.parametrize(("address", "known", "listened_on"), EXPANDED)
+def test_a_host_name_is_all_that_it_stands_for(
+    monkeypatch: pytest.MonkeyPatch, address: str, known: list[tuple[object, ...]], listened_on: list[str]
+) -> None:
+    """But for addresses that this machine does not have."""
+
+    def known_by_name(_host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        if not known:
+            raise socket.gaierror
+        kinds = [socket.AF_INET6 if len(place) == 4 else socket.AF_INET for place in known]
+        return [(kind, 0, 0, "", (place[0], port, *place[2:])) for kind, place in zip(kinds, known, strict=True)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", known_by_name)
+    assert expanded([address]) == listened_on
+
+
+def test_a_host_name_with_two_addresses(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    places = [(socket.AF_INET, 0, 0, "", (host, port)) for host in ("127.0.0.1", "127.0.0.2")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: places)
+    server = serve(hello, host="both.test", port=port)
+    assert server.addresses == [("127.0.0.1", port), ("127.0.0.2", port)]
+    assert [ask(address) for address in server.addresses] == [b"ok"] * 2
