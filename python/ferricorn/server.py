@@ -265,8 +265,8 @@ class Server:
             patient = False
             raise
         finally:
-            self._serving = None
             await self._finish(serving, lifespan, patient)
+            self._serving = None
 
     def _limit_reached(self, limit: int) -> None:
         log.info("Stopping after %d requests, as limit_max_requests says.", limit)

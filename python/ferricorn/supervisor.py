@@ -193,7 +193,7 @@ class Supervisor:
                 self._stop_signal(number)
             case signal.SIGQUIT:
                 self._stop(patient=False)
-                self._cut()
+                self._tell_all(Word.HURRY)
             case signal.SIGHUP:
                 self._reload()
             case signal.SIGTTIN | signal.SIGTTOU:
@@ -218,7 +218,7 @@ class Supervisor:
             if self._stops > 2:
                 self._kill_all()
             else:
-                self._cut()
+                self._tell_all(Word.CUT)
 
     def _delay_stop(self) -> None:
         say_delay(self.config.drain_delay)
@@ -231,9 +231,6 @@ class Supervisor:
             if not patient:
                 self._notifier.stopping("Shutting down")
         self._pool.stop(time.monotonic(), patient=patient)
-
-    def _cut(self) -> None:
-        self._tell_all(Word.CUT)
 
     def _kill_all(self) -> None:
         for worker in self._workers.values():

@@ -114,9 +114,9 @@ class WorkerServer(ProcessServer):
     def _obey(self, message: list[Any]) -> None:
         match message:
             case [Word.STOP, patient, timeout]:
-                self.drains_patiently = patient
-                self.timeout_graceful_shutdown = timeout
-                self.should_exit = True
+                self._end(patient, timeout)
+            case [Word.HURRY]:
+                super()._on_signal(signal.SIGQUIT)
             case [Word.CUT]:
                 self.should_exit = True
                 self.force_exit = True
@@ -129,6 +129,13 @@ class WorkerServer(ProcessServer):
     def _delays(self) -> bool:
         """Never: the supervisor does, or the others go on serving."""
         return False
+
+    def _end(self, patient: bool, timeout: float) -> None:
+        self.drains_patiently = patient
+        self.timeout_graceful_shutdown = timeout
+        if self.should_exit and not patient and self._serving is not None:
+            self._serving.hasten()
+        self.should_exit = True
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGINT:
