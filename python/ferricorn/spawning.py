@@ -162,7 +162,9 @@ class Template:
 
     def close(self) -> None:
         """Ends the process. Its workers go on, but nobody will tell how they end; those it has not made, never come."""
-        self._process.terminate()
+        if not self._channel.is_over:
+            self._process.terminate()
+        # Else it ends by itself, with a status that says whether it could start.
         try:
             self._process.wait(_LAST_SECONDS)
         except subprocess.TimeoutExpired:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 
+import pytest
+
 from tests.support.process import StartProcess
 
 
@@ -34,6 +36,16 @@ def test_a_missing_application_exits_with_3(start_process: StartProcess) -> None
     assert server.wait() == 3
     assert "missing" in server.output
     assert "Traceback" not in server.output
+
+
+@pytest.mark.parametrize("app", ["tests.support.apps:missing", "tests.support.apps:failing_startup"])
+@pytest.mark.parametrize("more", [[], ["--preload"]], ids=["fresh", "preloaded"])
+def test_workers_that_cannot_start_exit_with_3(start_process: StartProcess, app: str, more: list[str]) -> None:
+    """At once: what did not start the first time is no crash, and is not tried again."""
+    server = start_process(app, "--workers", "1", *more)
+    assert server.wait() == 3
+    assert server.lines[-1] == "ERROR:    The workers could not start, so the server does not."
+    assert "is started in" not in server.output
 
 
 def test_an_unknown_option_exits_with_2(start_process: StartProcess) -> None:
