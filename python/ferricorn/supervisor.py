@@ -101,7 +101,7 @@ class Supervisor:
         self._successor: handover.Successor | None = None
         self._predecessor = handover.Predecessor.take(os.environ)
         self._notifier = Notifier.take(os.environ)
-        self._next_alive = 0.0
+        self._next_alive = 0.0 if self._notifier.interval else math.inf
         self._is_reloading = False
         self._stop_at = math.inf
 
@@ -129,6 +129,7 @@ class Supervisor:
                 with metrics.serving(self.config, self._board, self._predecessor) as self._metrics:
                     self._run()
         except StartupError as error:
+            self._notifier.status(str(error))
             log.error("%s", error, exc_info=error.__cause__)
             sys.exit(EXIT_STARTUP_FAILURE)
         log.info("Finished parent process [%d]", os.getpid())
@@ -161,7 +162,7 @@ class Supervisor:
         next_look = time.monotonic()
         while not self._is_over():
             self._pool.step(time.monotonic())
-            wait = min(self._pool.next_step(), next_look) - time.monotonic()
+            wait = min(self._pool.next_step(), next_look, self._next_alive) - time.monotonic()
             for key, _ in self._selector.select(max(wait, 0.0)):
                 key.data()
             for number in self._inbox.take():
@@ -174,6 +175,9 @@ class Supervisor:
             if now >= next_look:
                 next_look = now + _LOOK_SECONDS
                 self._look(now)
+            if now >= self._next_alive:
+                self._next_alive = now + self._notifier.interval
+                self._notifier.alive()
         if self._pool.failed and not self._pool.stopping:
             raise StartupError("The workers could not start, so the server does not.")
 
@@ -353,9 +357,6 @@ class Supervisor:
     def _look(self, now: float) -> None:
         if now >= self._stop_at and not self._pool.stopping:
             self._stop(patient=False)
-        if self._notifier.interval and now >= self._next_alive:
-            self._next_alive = now + self._notifier.interval
-            self._notifier.alive()
         for worker in self._workers.values():
             if worker.member.stage in (Stage.READY, Stage.RETIRING):
                 self._look_at(worker, now)

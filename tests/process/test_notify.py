@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -98,6 +99,68 @@ def test_the_watchdog_is_fed_while_the_loop_turns(
         assert client.response().body == b"go on"
     assert manager.next() == {"WATCHDOG": "1"}
     assert server.stop() == 0
+
+
+def test_a_parent_process_speaks_for_its_workers(start_process: StartProcess, manager: Manager) -> None:
+    """A reload has a beginning and an end; the workers say nothing, and none of them is the main process."""
+    server = start_process("tests.support.apps:hello", "--workers", "2", environment={"NOTIFY_SOCKET": manager.address})
+    ready = manager.next()
+    port = server.wait_until_running().addresses[0][1]
+    assert ready == {"READY": "1", "MAINPID": str(server.process.pid), "STATUS": f"Serving on 127.0.0.1:{port}"}
+    server.send_signal(signal.SIGHUP)
+    assert manager.next().keys() == {"RELOADING", "MONOTONIC_USEC", "STATUS"}
+    assert manager.next() == ready
+    assert server.stop() == 0
+    assert manager.next() == {"STOPPING": "1", "STATUS": "Shutting down"}
+    assert not manager.hears_something_within(0)
+
+
+def test_a_reload_that_fails_ends_too(start_process: StartProcess, manager: Manager, tmp_path: Path) -> None:
+    (tmp_path / "changing.py").write_text("from tests.support.apps import hello as app")
+    arguments = ["--app-dir", str(tmp_path), "--workers", "1"]
+    server = start_process("changing:app", *arguments, environment={"NOTIFY_SOCKET": manager.address})
+    ready = manager.wait_for("READY")
+    (tmp_path / "changing.py").write_text("app = 1 / 0")
+    server.send_signal(signal.SIGHUP)
+    manager.wait_for("RELOADING")
+    assert manager.wait_for("READY") == ready
+    assert server.wait_until_running().exchange(GET).body == b"ok"
+    assert server.stop() == 0
+
+
+def test_workers_that_do_not_start_are_told(start_process: StartProcess, manager: Manager) -> None:
+    variables = {"NOTIFY_SOCKET": manager.address}
+    server = start_process("tests.support.apps:failing_startup", "--workers", "1", environment=variables)
+    assert server.wait() == 3
+    assert manager.next() == {"STATUS": "The workers could not start, so the server does not."}
+
+
+def test_a_parent_process_feeds_the_watchdog(start_process: StartProcess, manager: Manager) -> None:
+    variables = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "100000"}
+    server = start_process("tests.support.apps:hello", "--workers", "1", environment=variables)
+    manager.wait_for("READY")
+    assert [manager.next() for _ in range(3)] == [{"WATCHDOG": "1"}] * 3
+    assert server.stop() == 0
+
+
+def test_the_service_goes_on_in_the_process_that_takes_over(start_process: StartProcess, manager: Manager) -> None:
+    variables = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "1000000"}
+    server = start_process("tests.support.apps:hello", "--workers", "1", environment=variables)
+    assert manager.wait_for("READY")["MAINPID"] == str(server.process.pid)
+    server.send_signal(signal.SIGUSR2)
+    new = server.wait_for_line(r"Handing over to a new parent process \[(\d+)\]")[1]
+    try:
+        # systemd believes either: the old one where NotifyAccess= is main, the new one where it is all.
+        told = [manager.wait_for("MAINPID"), manager.wait_for("MAINPID")]
+        assert {"MAINPID": new} in told
+        assert [message["MAINPID"] for message in told if "READY" in message] == [new]
+        assert server.process.wait(DEADLINE) == 0
+        manager.discard()
+        assert manager.next() == {"WATCHDOG": "1"}
+    finally:
+        os.kill(int(new), signal.SIGTERM)
+    assert manager.wait_for("STOPPING")
+    server.wait()
 
 
 def test_a_manager_that_is_not_there_is_a_warning(start_process: StartProcess, tmp_path: Path) -> None:
