@@ -59,7 +59,7 @@ class Crew(Protocol):
         """The process did not stop in time, or has nothing to lose."""
 
     def failed(self) -> None:
-        """A worker could not start, and there is no other."""
+        """A worker could not start, and none serves: those that still start are stopped."""
 
     def rollout_failed(self) -> None:
         """The first worker of a new generation could not start, so the old one stays."""
@@ -131,6 +131,8 @@ class Pool:
         else:
             self.failed = True
             self._crew.failed()
+            for member in self.members:
+                self._stop(member, now, patient=False)
 
     def _died(self, now: float, *, early: bool) -> None:
         self._deaths = self._deaths + 1 if early else 0
