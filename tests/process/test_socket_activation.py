@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from ferricorn import StartupError, systemd
 from tests.support.client import GET, Client
+from tests.support.deadline import DEADLINE
 from tests.support.process import ServerProcess, StartProcess
 
 
@@ -87,6 +89,24 @@ def test_workers_serve_them(start_process: StartProcess, tmp_path: Path) -> None
             variables = ask(address).decode().split()
             assert [name for name in variables if name.startswith("LISTEN_")] == []
         assert server.stop() == 0
+    assert Path(path).exists()
+
+
+def test_a_new_parent_process_takes_them_over(start_process: StartProcess, tmp_path: Path) -> None:
+    """The file of a unix socket is still systemd's."""
+    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(path := str(tmp_path / "socket"))
+        unix.listen()
+        server = activate(start_process, [tcp, unix], "--workers", "1").wait_until_running()
+        server.send_signal(signal.SIGUSR2)
+        new = int(server.wait_for_line(r"Handing over to a new parent process \[(\d+)\]")[1])
+        try:
+            assert server.process.wait(DEADLINE) == 0
+            assert ask(tcp.getsockname()) == ask(path)
+        finally:
+            os.kill(new, signal.SIGTERM)
+        server.wait()
+        assert "ERROR" not in server.output
     assert Path(path).exists()
 
 
