@@ -183,8 +183,9 @@ def test_workers_import_from_where_the_program_does(start: Start, arguments: tup
     assert program.stop(signal.SIGINT) == 0
 
 
-def test_workers_need_the_name_of_the_application(start: Start) -> None:
-    program = start("main.py", files={"main.py": SCRIPT + "ferricorn.run(app, workers=2, port=0)"})
+@pytest.mark.parametrize("option", ["workers=2", "reload=True", "preload=True"])
+def test_worker_processes_need_the_name_of_the_application(start: Start, option: str) -> None:
+    program = start("main.py", files={"main.py": SCRIPT + f"ferricorn.run(app, {option}, port=0)"})
     assert program.wait() == 3
     assert "Traceback" not in program.output
     assert "Worker processes import the application: it has to be given as text" in program.output
@@ -228,3 +229,21 @@ def test_a_program_that_ends_while_a_daemon_thread_serves(start: Start) -> None:
     program = start("main.py", files={"main.py": SCRIPT + dedent(main)})
     assert program.wait() == 0
     assert program.lines == ["b'__main__'"]
+
+
+def test_the_reload_of_a_script(start: Start, tmp_path: Path) -> None:
+    """What development is made of: the script names the module beside it, which changes."""
+    main = """
+        import ferricorn
+
+        if __name__ == "__main__":
+            ferricorn.run("beside:app", reload=True, reload_dirs="source", app_dir="source", port=0)
+        """
+    files = {"main.py": dedent(main), "source/beside.py": APPLICATION.replace("__name__.encode()", "b'before'")}
+    program = start("main.py", files=files).wait_until_running()
+    assert program.exchange(GET).body == b"before"
+    (tmp_path / "source" / "beside.py").write_text(APPLICATION.replace("__name__.encode()", "b'after it'"))
+    program.wait_for_line("Reloading, for a change of")
+    program.wait_for_line("Finished server process")
+    assert program.exchange(GET).body == b"after it"
+    assert program.stop(signal.SIGINT) == 0
