@@ -43,6 +43,9 @@ _UNOFFERED: Final = frozenset(
 )
 """Flags that are taken and not offered: other servers' spellings, and those that switch off what is off."""
 _TWO_WAY_FLAGS: Final = {o.flags.split("/")[0]: o.flags.split("/") for o in OPTIONS if "/" in o.flags}
+_LOADED: Final = f"{__name__}.loaded"
+_ARGUMENTS: Final = f"{__name__}.arguments"
+"""What is kept in click's context: the variables that the env file has set, and the command line."""
 _COMMAND_LINE: Final = "command line"
 _DISCOVERED: Final = "found"
 
@@ -114,7 +117,7 @@ class EnvFileOption(ServerOption):
         path = super()._parse(ctx, parameter, text)
         if isinstance(path, str) and not ctx.resilient_parsing:
             try:
-                environment.load(path)
+                ctx.meta[_LOADED] = environment.load(path)
             except StartupError as error:
                 raise click.UsageError(str(error)) from None
         return path
@@ -179,6 +182,7 @@ class GroupedCommand(click.Command):
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_ARGUMENTS] = tuple(args)
         return super().parse_args(ctx, _without_flag_values(args))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -252,7 +256,7 @@ def _serve(config: str | None, check_config: bool, print_config: bool, **_values
     if print_config:
         click.echo(settings.render(given), nl=False)
     if not (check_config or print_config):
-        _run(chosen, config, discovered=given["app"].origin == _DISCOVERED)
+        _run(chosen, discovered=given["app"].origin == _DISCOVERED)
 
 
 def _collect(path: str | None) -> dict[str, Setting]:
@@ -294,9 +298,23 @@ def _check(config: Config) -> None:
     click.echo("The configuration is valid.", err=True)
 
 
-def _run(config: Config, path: str | None, *, discovered: bool) -> None:
+def _reread() -> Config:
+    """The configuration that the same command line leads to now, the files being read anew. Raises StartupError."""
+    meta = click.get_current_context().meta
+    loaded = {name: os.environ.pop(name) for name in meta.get(_LOADED, ()) if name in os.environ}
+    try:
+        with main.make_context("ferricorn", list(meta[_ARGUMENTS])) as ctx:
+            chosen = _configured(_collect(ctx.params["config"]))
+    except click.ClickException as error:
+        os.environ.update(loaded)
+        raise StartupError(error.format_message()) from None
+    meta[_LOADED] = ctx.meta.get(_LOADED, ())
+    return chosen
+
+
+def _run(config: Config, *, discovered: bool) -> None:
     if config.is_supervised:
-        supervisor = Supervisor(config, lambda: _configured(_collect(path)))
+        supervisor = Supervisor(config, _reread)
         supervisor.discovered = discovered
         supervisor.run()
         sys.exit(supervisor.status)

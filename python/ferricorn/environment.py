@@ -77,8 +77,12 @@ def check(option: Option, name: str) -> object:
     return kind.parse(os.environ[name])
 
 
-def load(path: str) -> None:
-    """Adds the NAME=VALUE lines of a file to os.environ; what is set there already stays. Raises StartupError."""
+def load(path: str) -> set[str]:
+    """Adds the NAME=VALUE lines of a file to os.environ; what is set there already stays. The names that were added.
+
+    Raises StartupError.
+    """
+    before = set(os.environ)
     try:
         dotenv: Any = importlib.import_module("dotenv")
     except ModuleNotFoundError:
@@ -90,3 +94,4 @@ def load(path: str) -> None:
         raise StartupError(f"Cannot read the env file {path}: {(error.strerror or str(error)).lower()}.") from None
     except UnicodeDecodeError:
         raise StartupError(f"Cannot read the env file {path}: it is not UTF-8.") from None
+    return set(os.environ) - before

@@ -57,6 +57,8 @@ _SIGNALS: Final = (
 _SPARE_ROWS: Final = 128
 """So many workers beyond their number may count: those that still stop, those of SIGTTIN. No others do."""
 _NEEDS_NAME: Final = "Worker processes import the application: it has to be given as text, for example 'main:app'."
+_FIXED: Final = ("addresses", "backlog", "uds_mode", "pid_file", "umask", "metrics_bind", "preload", "reload")
+"""What a reload does not change."""
 _SCALED: Final = {signal.SIGTTIN: +1, signal.SIGTTOU: -1}
 
 
@@ -247,14 +249,12 @@ class Supervisor:
     def _reload(self) -> None:
         if self._pool.stopping:
             return
-        if self._reread is not None:
-            try:
-                config = self._reread()
-                logging.configure(config)
-                self.config = config
-            except (StartupError, TypeError, ValueError) as error:
-                log.error("The configuration is not taken over: %s", error)
-                return
+        try:
+            if self._reread is not None:
+                self._take_over(self._reread())
+        except StartupError as error:
+            log.error("Not reloaded: %s", error)
+            return
         log.info("Reloading: every worker process is replaced")
         for member in self._pool.members:
             if member.stage is not Stage.STOPPING:
@@ -262,6 +262,16 @@ class Supervisor:
         self._notifier.reloading("Reloading")
         self._is_reloading = True
         self._pool.renew()
+
+    def _take_over(self, config: Config) -> None:
+        """What the files say now. Raises StartupError, and leaves everything as it is."""
+        logging.configure(config)
+        fixed = [name for name in _FIXED if getattr(config, name) != getattr(self.config, name)]
+        if fixed:
+            log.warning("Changed, but in effect only after a restart: %s", ", ".join(fixed))
+        if config.worker_count != self.config.worker_count:
+            self._pool.count = config.worker_count
+        self.config = config
 
     def _reload_for(self, changed: Sequence[Path]) -> None:
         if changed and not self._pool.stopping:
@@ -375,9 +385,13 @@ class Supervisor:
 
     def _settle(self) -> None:
         """Says that a reload is over, when it is."""
-        if self._is_reloading and (self._pool.is_settled or self._pool.stopping):
-            self._is_reloading = False
+        if self._is_reloading and self._pool.is_settled and not self._pool.stopping:
             log.info("Reloaded")
+            self._end_reload()
+
+    def _end_reload(self) -> None:
+        if self._is_reloading:
+            self._is_reloading = False
             self._notifier.ready(f"Serving on {', '.join(self.addresses)}")
 
     # --- what the pool decides
@@ -411,6 +425,7 @@ class Supervisor:
 
     def rollout_failed(self) -> None:
         log.error("The new worker process could not start: the old ones go on")
+        self._end_reload()
 
     def starts_again(self, delay: float) -> None:
         if delay:
