@@ -180,8 +180,12 @@ class Worker:
         hooks: Hooks,
         board: Board | None = None,
         row: int = 0,
+        beats_per_tick: int = 1,
     ) -> Self:
-        """Counts in this row of `board`; without one, where nobody looks. Raises IndexError for a row it has not."""
+        """Counts in this row of `board`; without one, where nobody looks. Raises IndexError for a row it has not.
+
+        `beats_per_tick`: how often `beat` or `tick` will be called in `TICK_SECONDS`, at regular times.
+        """
 
     def fileno(self) -> int:
         """The poller's descriptor, readable when `poll` has work."""

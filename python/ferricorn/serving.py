@@ -83,6 +83,8 @@ class Serving:
         row: int = 0,
     ) -> None:
         max_requests = _with_jitter(config)
+        self._beats_per_tick = _beats_per_tick(_stall_warning(config))
+        self._beats = 0
         self._drained = asyncio.Event()
         self._listeners = listeners
         self._config = config
@@ -102,14 +104,13 @@ class Serving:
             hooks=Reports(self._drained.set, lambda: limit_reached(max_requests), LoopThread(self._loop)),
             board=board,
             row=row,
+            beats_per_tick=self._beats_per_tick,
         )
         try:
             self._loop.add_reader(self._worker.fileno(), self._worker.poll)
         except NotImplementedError:
             self._worker.close()
             raise StartupError(f"The event loop {self._loop!r} cannot watch file descriptors.") from None
-        self._beats_per_tick = _beats_per_tick(_stall_warning(config))
-        self._beats = 0
         self._timer = self._loop.call_later(TICK_SECONDS / self._beats_per_tick, self._beat)
 
     def _beat(self) -> None:

@@ -115,7 +115,7 @@ impl Quiet {
 #[pymethods]
 impl PyWorker {
     #[new]
-    #[pyo3(signature = (app, *, r#loop, listeners, state, asgi_version, options, hooks, board = None, row = 0))]
+    #[pyo3(signature = (app, *, r#loop, listeners, state, asgi_version, options, hooks, board = None, row = 0, beats_per_tick = 1))]
     #[expect(clippy::too_many_arguments, reason = "keywords alone, each named where it is given")]
     fn new(
         py: Python<'_>,
@@ -128,9 +128,11 @@ impl PyWorker {
         hooks: Py<PyAny>,
         board: Option<Py<PyBoard>>,
         row: usize,
+        beats_per_tick: u32,
     ) -> PyResult<Self> {
         let mut config = options::read(options)?;
         let watched = board.is_some();
+        config.beats_per_tick = beats_per_tick;
         if let Some(board) = board {
             config.row = board.get().row(row)?;
         }

@@ -173,10 +173,10 @@ impl Board {
         std::array::from_fn(sum)
     }
 
-    /// By how much the next tick of a worker is late, where it is the latest.
+    /// By how much the next beat of a worker is late, where it is the latest.
     pub(crate) fn blocked(&self) -> Duration {
         let due =
-            self.rows.iter().map(|row| row[Cell::NEXT_TICK.0].load(Ordering::Relaxed)).filter(|due| *due != 0).min();
+            self.rows.iter().map(|row| row[Cell::NEXT_BEAT.0].load(Ordering::Relaxed)).filter(|due| *due != 0).min();
         Duration::from_nanos(due.map_or(0, |due| clock::monotonic().saturating_sub(due)))
     }
 }
@@ -268,13 +268,13 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_tick_is_the_one_that_is_told() {
+    fn the_latest_beat_is_the_one_that_is_told() {
         let board = board(3);
         assert_eq!(board.blocked(), Duration::ZERO);
         let now = clock::monotonic();
-        board.row(0).unwrap().set(Cell::NEXT_TICK, now + 60_000_000_000);
+        board.row(0).unwrap().set(Cell::NEXT_BEAT, now + 60_000_000_000);
         assert_eq!(board.blocked(), Duration::ZERO);
-        board.row(2).unwrap().set(Cell::NEXT_TICK, now - 1_000_000);
+        board.row(2).unwrap().set(Cell::NEXT_BEAT, now - 1_000_000);
         assert!(board.blocked() >= Duration::from_millis(1));
         board.retire(2);
         assert_eq!(board.blocked(), Duration::ZERO);

@@ -21,8 +21,8 @@ impl Cell {
     pub const LOOP_BEAT: Self = Self(2);
     /// 1 in the row of a worker that runs.
     pub const WORKERS: Self = Self(3);
-    /// When the next tick is due, in nanoseconds of the monotonic clock; 0: no tick is.
-    pub(crate) const NEXT_TICK: Self = Self(4);
+    /// When the event loop's next beat is due, in nanoseconds of the monotonic clock; 0: none is.
+    pub(crate) const NEXT_BEAT: Self = Self(4);
     /// Calls of the application that have not ended.
     pub(crate) const IN_FLIGHT: Self = Self(5);
     /// Open connections.
@@ -74,7 +74,7 @@ pub(crate) const RESTARTS: Group = Group::after(TIMEOUTS, Restart::ALL.len());
 pub(crate) const DURATION: Group = Group::after(RESTARTS, HISTOGRAM);
 /// A histogram: the time from a request's arrival to the application's call.
 pub(crate) const QUEUE_TIME: Group = Group::after(DURATION, HISTOGRAM);
-/// A histogram: how late the ticks came.
+/// A histogram: how late the beats of the event loop came.
 pub(crate) const LAG: Group = Group::after(QUEUE_TIME, HISTOGRAM);
 /// A histogram: how long the clients of WebSockets took to answer a ping.
 pub(crate) const ROUND_TRIP: Group = Group::after(LAG, HISTOGRAM);

@@ -100,30 +100,37 @@ impl<A: Application> State<A> {
             self.row.observe(ROUND_TRIP, time);
         }
     }
+}
 
-    /// The worker has begun.
-    pub(crate) fn count_start(&self) {
-        self.row.set(Cell::WORKERS, 1);
-        self.row.set(Cell::ACCEPTING, u64::from(!self.listeners.is_empty()));
-        self.expect_tick(clock::monotonic());
+impl Config {
+    /// The time between two beats of the event loop.
+    fn period(&self) -> Duration {
+        TICK / self.beats_per_tick.max(1)
     }
 
-    /// A tick: how late it is, and when the next one is due.
-    pub(crate) fn count_tick(&self) {
-        let (now, due) = (clock::monotonic(), self.row.get(Cell::NEXT_TICK));
+    /// The worker has begun. `accepts`: whether it has listeners.
+    pub(crate) fn count_start(&self, accepts: bool) {
+        self.row.set(Cell::WORKERS, 1);
+        self.row.set(Cell::ACCEPTING, u64::from(accepts));
+        self.expect_beat(clock::monotonic());
+    }
+
+    /// A beat of the event loop, from a timer: how late it is, and when the next one is due.
+    pub(crate) fn count_beat(&self) {
+        let (now, due) = (clock::monotonic(), self.row.get(Cell::NEXT_BEAT));
         if due != 0 {
             self.row.observe(LAG, Duration::from_nanos(now.saturating_sub(due)));
         }
-        self.expect_tick(now);
+        self.expect_beat(now);
     }
 
-    fn expect_tick(&self, now: u64) {
-        self.row.set(Cell::NEXT_TICK, now + TICK.as_nanos() as u64);
+    fn expect_beat(&self, now: u64) {
+        self.row.set(Cell::NEXT_BEAT, now + self.period().as_nanos() as u64);
     }
 
     /// The worker has ended.
     pub(crate) fn count_end(&self) {
-        self.row.set(Cell::NEXT_TICK, 0);
+        self.row.set(Cell::NEXT_BEAT, 0);
         self.row.set(Cell::WORKERS, 0);
     }
 }

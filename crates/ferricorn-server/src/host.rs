@@ -45,6 +45,8 @@ pub struct Config {
     pub access_format: Rc<AccessFormat>,
     /// Where the worker counts; by default where nobody else looks.
     pub row: Row,
+    /// How often [`Worker::beat`] is called from tick to tick, the tick itself included; 0 is 1.
+    pub beats_per_tick: u32,
     /// Whether somebody reads that: requests are then counted and their times taken.
     pub metrics: bool,
 }

@@ -84,11 +84,11 @@ const FAMILIES: &[Family] = &[
         Counters("kind", &TIMEOUT_KINDS, TIMEOUTS),
         "Deadlines that clients let pass, by kind.",
     ),
-    family("ferricorn_event_loop_lag_seconds", Histogram(LAG), "How late the tick of each half second came."),
+    family("ferricorn_event_loop_lag_seconds", Histogram(LAG), "How late each beat of an event loop came."),
     family(
         "ferricorn_event_loop_blocked_seconds",
         Blocked,
-        "How late the next tick is by now, in the worker where it is the latest.",
+        "How late the next beat is by now, in the worker where it is the latest.",
     ),
     family("ferricorn_connections_open", Gauge(Cell::CONNECTIONS), "Open connections."),
     family("ferricorn_connections_accepted", Counter(Cell::CONNECTIONS_ACCEPTED), "Connections that were accepted."),

@@ -55,7 +55,7 @@ impl<A: Application, H: Host> Worker<A, H> {
         if config.max_calls != 0 {
             state.told_at = config.max_calls;
         }
-        state.count_start();
+        config.count_start(!state.listeners.is_empty());
         Ok(Self { application, host, config, state: RefCell::new(state) })
     }
 
@@ -137,9 +137,10 @@ impl<A: Application, H: Host> Worker<A, H> {
         self.state.borrow_mut().events = Some(events);
     }
 
-    /// Shows that the event loop runs, as [`Worker::poll`] and [`Worker::tick`] do.
+    /// Shows that the event loop runs, as [`Worker::poll`] and [`Worker::tick`] do. To be called at regular times.
     pub fn beat(&self) {
         self.config.row.add(Cell::LOOP_BEAT, 1);
+        self.config.count_beat();
     }
 
     /// Looks at the deadlines. To be called about every half second.
@@ -148,7 +149,6 @@ impl<A: Application, H: Host> Worker<A, H> {
         self.turn(|| {
             let state = &mut *self.state.borrow_mut();
             state.clock.update();
-            state.count_tick();
             state.check_deadlines();
             if std::mem::take(&mut state.accept_failed) {
                 for index in 0..state.listeners.len() {
@@ -211,7 +211,7 @@ impl<A: Application, H: Host> Worker<A, H> {
             for key in state.connections.keys() {
                 state.remove(key);
             }
-            state.count_end();
+            self.config.count_end();
         });
     }
 
