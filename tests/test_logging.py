@@ -20,6 +20,7 @@ from ferricorn.logging import (
     Access,
     AccessFormatter,
     LevelFormatter,
+    Route,
     StandardHandler,
     access_record,
     access_route,
@@ -92,11 +93,11 @@ def test_an_access_record_reads_the_same_in_any_other_format() -> None:
 def test_our_own_handler_needs_no_records(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "__stdout__", sys.stdout)
     configure(Config("main:app", use_colors=False))
-    assert access_route() == NATIVE
+    assert access_route()[0] == NATIVE
     monkeypatch.setattr(sys, "stdout", io.StringIO())
-    assert access_route() == TEXT
+    assert access_route()[0] == TEXT
     configure(Config("main:app", use_colors=True))
-    assert access_route() == TEXT + COLORED
+    assert access_route()[0] == TEXT + COLORED
 
 
 class Other(logging.Handler):
@@ -114,6 +115,13 @@ class Otherwise(AccessFormatter):
     """A format of its own, perhaps."""
 
 
+def holds(route: Route) -> bool:
+    """As the worker sees it."""
+    _, attributes, lists = route
+    same = all(names.get(name) is value for names, name, value in attributes)
+    return bool(attributes) and same and all(items == held for items, held in lists)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -127,10 +135,26 @@ class Otherwise(AccessFormatter):
 )
 def test_whoever_else_listens_gets_records(change: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ACCESS, "filters", [])
+    monkeypatch.setattr(sys, "__stdout__", sys.stdout)
     configure(Config("main:app"))
-    assert access_route() != RECORDS
+    route = access_route()
+    assert route[0] & ~COLORED == NATIVE
+    assert holds(route)
     change()
-    assert access_route() == RECORDS
+    assert not holds(route)
+    assert access_route() == (RECORDS, (), ())
+
+
+def test_a_route_holds_until_something_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "__stdout__", sys.stdout)
+    configure(Config("main:app", use_colors=False))
+    route = access_route()
+    configure(Config("main:app", use_colors=True))
+    assert not holds(route)
+    route = access_route()
+    assert (route[0], holds(route)) == (NATIVE + COLORED, True)
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert not holds(route)
 
 
 def test_a_text_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +208,7 @@ def test_a_stream_that_is_not_there_is_told_once(
     monkeypatch.setattr(sys, "stdout", None if stream is None else closed)
     configure(Config("main:app", use_colors=False))
     for _ in range(3):
-        assert access_route() == TEXT
+        assert access_route()[0] == TEXT
         write_accesses("lost\n")
     assert capsys.readouterr().err.count("Cannot write the access log") == 1
 

@@ -41,12 +41,20 @@ class Hooks(Protocol):
     def peer_failed(self, problem: str) -> None:
         """A peer sent what the server refuses: one line for the log."""
 
-    def access_route(self) -> int:
-        """Where finished responses are to be logged, asked once for those of a turn.
+    def access_route(
+        self,
+    ) -> tuple[int, tuple[tuple[dict[str, Any], str, object], ...], tuple[tuple[list[Any], list[Any]], ...]]:
+        """Where finished responses are to be logged, and what the answer depends on.
 
         0: to `accessed`. 1: to `access_text`. 2: the worker writes the lines to standard output itself, on a thread of
         its own. With 4 added to 1 or 2 they have colours, in the standard format.
+
+        Asked once for the responses of a turn, but not while the answer holds: as long as each (`__dict__`, name,
+        object) still is so, and each (list, its items). Where the first of both is empty, it holds for this turn alone.
         """
+
+    def access_log_begins(self) -> None:
+        """The worker is about to write lines, after it had written all: what was printed before goes before them."""
 
     def accessed(self, accesses: Sequence[tuple[str, str, str, str, int]], lines: Sequence[str] | None) -> None:
         """Finished responses, in order: (client "host:port" or "", method, target, http version, status).

@@ -31,6 +31,8 @@ TEXT: Final = 1
 NATIVE: Final = 2
 COLORED: Final = 4
 """What `access_route` says (`Hooks.access_route` in _ferricorn.pyi)."""
+Route: TypeAlias = tuple[int, tuple[tuple[dict[str, Any], str, object], ...], tuple[tuple[list[Any], list[Any]], ...]]
+"""One of them, and what it depends on: attributes that are certain objects, lists that hold certain objects."""
 
 _parent: Final = logging.getLogger("ferricorn")
 error_log: Final = logging.getLogger("ferricorn.error")
@@ -237,31 +239,38 @@ class AccessRecord(logging.LogRecord):
         return self.line
 
 
-def access_route() -> int:
+def access_route() -> Route:
     """How finished responses reach the log now: as RECORDS, as TEXT, or written by the worker itself (NATIVE).
 
     Where nobody but our own handler would see the records, none are made: the log is on by default, and a record costs
-    more than the rest of a small response. The worker writes where standard output is the process's own.
+    more than the rest of a small response. The worker writes where standard output is the process's own. That answer
+    holds for as long as what it depends on is the same, so that the worker need not ask each time.
     """
     handlers = access_log.handlers
     handler = handlers[0] if len(handlers) == 1 else None
     if not isinstance(handler, StandardHandler) or access_log.propagate or access_log.filters or handler.filters:
-        return RECORDS
+        return RECORDS, (), ()
     formatter = handler.formatter
     # A subclass may have a format of its own.
     if type(formatter) is not AccessFormatter:
-        return RECORDS
+        return RECORDS, (), ()
     colors = COLORED if formatter.use_colors else 0
-    real = sys.__stdout__
-    if real is None or sys.stdout is not real:
-        return TEXT + colors
-    try:  # noqa: SIM105 (once a turn: a context manager costs more than the rest)
-        # What the application has printed before comes before.
-        real.flush()
-    except (OSError, ValueError):
-        # The worker will find out, and say so.
-        pass
-    return NATIVE + colors
+    if sys.stdout is None or sys.stdout is not sys.__stdout__:
+        return TEXT + colors, (), ()
+    depends = (
+        *((vars(access_log), name, vars(access_log)[name]) for name in ("handlers", "propagate", "filters")),
+        *((vars(handler), name, vars(handler)[name]) for name in ("formatter", "filters")),
+        (vars(formatter), "use_colors", formatter.use_colors),
+        (vars(sys), "stdout", sys.stdout),
+    )
+    return NATIVE + colors, depends, ((handlers, [handler]), (access_log.filters, []), (handler.filters, []))
+
+
+def flush_printed() -> None:
+    """Has what was printed so far go to standard output ahead of the lines that the worker writes there itself."""
+    # What cannot be written, the worker will find out, and say so.
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
 
 
 def write_accesses(text: str) -> None:

@@ -18,7 +18,15 @@ from ferricorn.addresses import expanded
 from ferricorn.config import Config
 from ferricorn.errors import StartupError
 from ferricorn.interface import Application
-from ferricorn.logging import Access, access_log, access_route, log_accesses, write_accesses
+from ferricorn.logging import (
+    Access,
+    Route,
+    access_log,
+    access_route,
+    flush_printed,
+    log_accesses,
+    write_accesses,
+)
 from ferricorn.logging import error_log as log
 from ferricorn.stalls import LoopThread, log_stall
 
@@ -249,8 +257,11 @@ class Reports:
     def peer_failed(self, problem: str) -> None:
         log.warning("%s", problem)
 
-    def access_route(self) -> int:
+    def access_route(self) -> Route:
         return access_route()
+
+    def access_log_begins(self) -> None:
+        flush_printed()
 
     def accessed(self, accesses: Sequence[Access], lines: Sequence[str] | None) -> None:
         log_accesses(accesses, lines)

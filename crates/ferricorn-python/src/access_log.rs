@@ -1,11 +1,13 @@
 //! Where the lines of the access log go: to a thread that writes them to standard output, to the process as one text, or to
-//! it as records. The process says which, once a turn, for its loggers may change at any time. Formats nothing itself.
+//! it as records. The process says which, and what that depends on; it is asked again as soon as that has changed, for
+//! its loggers may change at any time. Formats nothing itself.
 
 use std::cell::RefCell;
 
 use ferricorn_server::{Access, AccessFormat, AccessLog, LogWriter};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
 use crate::ffi;
 
@@ -14,8 +16,42 @@ const RECORDS: u8 = 0;
 const TEXT: u8 = 1;
 const COLOURS: u8 = 4;
 
+/// What the process has said, and what it depends on.
+struct Route {
+    kind: u8,
+    colours: bool,
+    /// Attributes that still have to be these objects: (the `__dict__` they are in, name, object).
+    attributes: Vec<(Py<PyDict>, Py<PyString>, Py<PyAny>)>,
+    /// Lists that still have to hold these objects.
+    lists: Vec<(Py<PyList>, Vec<Py<PyAny>>)>,
+}
+
+impl Route {
+    fn ask(py: Python<'_>, hooks: &Py<PyAny>) -> PyResult<Self> {
+        let answer = hooks.call_method0(py, intern!(py, "access_route"))?;
+        let (route, attributes, lists) = answer.extract::<(u8, Bound<'_, PyTuple>, Bound<'_, PyTuple>)>(py)?;
+        Ok(Self {
+            kind: route & !COLOURS,
+            colours: route & COLOURS != 0,
+            attributes: attributes.iter().map(|part| part.extract()).collect::<PyResult<_>>()?,
+            lists: lists.iter().map(|part| part.extract()).collect::<PyResult<_>>()?,
+        })
+    }
+
+    /// Whether the process would say the same again.
+    fn holds(&self, py: Python<'_>) -> bool {
+        let is_same = |(dict, name, object): &(Py<PyDict>, Py<PyString>, Py<PyAny>)| {
+            dict.bind(py).get_item(name).is_ok_and(|found| found.is_some_and(|found| found.is(object)))
+        };
+        !self.attributes.is_empty()
+            && self.attributes.iter().all(is_same)
+            && self.lists.iter().all(|(list, objects)| ffi::has_items(list.bind(py), objects))
+    }
+}
+
 /// The access log of one worker.
 pub(crate) struct AccessOutput {
+    route: RefCell<Option<Route>>,
     log: RefCell<AccessLog>,
     buffer: RefCell<Vec<u8>>,
     writer: LogWriter,
@@ -24,6 +60,7 @@ pub(crate) struct AccessOutput {
 impl AccessOutput {
     pub(crate) fn new(format: &AccessFormat) -> Self {
         Self {
+            route: RefCell::default(),
             log: RefCell::new(AccessLog::new(format.clone(), ffi::utc_offset)),
             buffer: RefCell::default(),
             writer: LogWriter::to_stdout(),
@@ -32,8 +69,7 @@ impl AccessOutput {
 
     /// Logs finished responses.
     pub(crate) fn log(&self, py: Python<'_>, hooks: &Py<PyAny>, accesses: &[Box<Access>]) -> PyResult<()> {
-        let route: u8 = hooks.call_method0(py, intern!(py, "access_route"))?.extract(py)?;
-        let (kind, colours) = (route & !COLOURS, route & COLOURS != 0);
+        let (kind, colours) = self.route(py, hooks)?;
         if kind == RECORDS {
             return self.records(py, hooks, accesses);
         }
@@ -46,16 +82,34 @@ impl AccessOutput {
             let text = String::from_utf8_lossy(&lines);
             hooks.call_method1(py, intern!(py, "access_text"), (text,)).map(|_| ())
         } else {
+            let printed = if self.writer.is_empty() {
+                hooks.call_method0(py, intern!(py, "access_log_begins")).map(|_| ())
+            } else {
+                Ok(())
+            };
             if !self.writer.append(&lines) {
                 // Whoever reads what is written may need the interpreter for it.
                 let writer = &self.writer;
                 py.detach(|| writer.wait_for_room());
             }
-            Ok(())
+            printed
         };
         lines.clear();
         self.buffer.replace(lines);
         told
+    }
+
+    /// Where the lines of this turn go, and whether they have colours.
+    fn route(&self, py: Python<'_>, hooks: &Py<PyAny>) -> PyResult<(u8, bool)> {
+        if let Some(route) = &*self.route.borrow()
+            && route.holds(py)
+        {
+            return Ok((route.kind, route.colours));
+        }
+        let asked = Route::ask(py, hooks)?;
+        let answer = (asked.kind, asked.colours);
+        self.route.replace(Some(asked));
+        Ok(answer)
     }
 
     fn records(&self, py: Python<'_>, hooks: &Py<PyAny>, accesses: &[Box<Access>]) -> PyResult<()> {

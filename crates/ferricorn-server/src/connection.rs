@@ -143,6 +143,10 @@ impl RequestLine {
         std::str::from_utf8(&self.text[..self.method_end]).unwrap_or_default()
     }
 
+    pub(crate) fn method_bytes(&self) -> &[u8] {
+        &self.text[..self.method_end]
+    }
+
     pub(crate) fn path(&self) -> &[u8] {
         &self.text[self.method_end..self.path_end]
     }

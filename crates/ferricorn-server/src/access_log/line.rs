@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use asgi::{Address, Scheme};
+use asgi::{Address, HttpVersion, Scheme};
 use ferricorn_proto::http1::status_phrase;
 
 use super::format::{Atom, Layout, Part, Unit};
@@ -15,12 +15,14 @@ use super::{Access, AccessFormat};
 pub struct AccessLog {
     format: AccessFormat,
     time: LocalTime,
+    /// The status of the last standard line, and how it was written.
+    status: (u16, Vec<u8>),
 }
 
 impl AccessLog {
     /// `utc_offset` says how many seconds east of Greenwich the operator is at a unix time.
     pub fn new(format: AccessFormat, utc_offset: fn(i64) -> i32) -> Self {
-        Self { format, time: LocalTime::new(utc_offset) }
+        Self { format, time: LocalTime::new(utc_offset), status: (0, Vec::new()) }
     }
 
     /// The format.
@@ -32,7 +34,7 @@ impl AccessLog {
     pub fn write(&mut self, access: &Access, colours: bool, out: &mut Vec<u8>) {
         match &self.format.layout {
             Layout::Standard if colours => coloured_line(out, access),
-            Layout::Standard => standard_line(out, access),
+            Layout::Standard => standard_line(out, access, &mut self.status),
             Layout::Json { request_id, traceparent } => {
                 let named = request_id.iter().map(|name| ("request_id", &**name));
                 let named = named.chain(traceparent.then_some(("traceparent", &b"traceparent"[..])));
@@ -45,13 +47,18 @@ impl AccessLog {
 }
 
 /// As uvicorn has it: `INFO:     127.0.0.1:5000 - "GET / HTTP/1.1" 200 OK`.
-fn standard_line(out: &mut Vec<u8>, access: &Access) {
+fn standard_line(out: &mut Vec<u8>, access: &Access, last: &mut (u16, Vec<u8>)) {
     out.extend_from_slice(b"INFO:     ");
     client(out, access);
     out.extend_from_slice(b" - \"");
     request_line(out, access);
     out.extend_from_slice(b"\" ");
-    status(out, access.status);
+    if access.status != last.0 {
+        last.0 = access.status;
+        last.1.clear();
+        status(&mut last.1, access.status);
+    }
+    out.extend_from_slice(&last.1);
 }
 
 fn coloured_line(out: &mut Vec<u8>, access: &Access) {
@@ -84,7 +91,7 @@ fn client(out: &mut Vec<u8>, access: &Access) {
 }
 
 fn request_line(out: &mut Vec<u8>, access: &Access) {
-    out.extend_from_slice(access.method().as_bytes());
+    out.extend_from_slice(access.line.method_bytes());
     out.push(b' ');
     access.write_target(out);
     out.push(b' ');
@@ -92,8 +99,12 @@ fn request_line(out: &mut Vec<u8>, access: &Access) {
 }
 
 fn protocol(out: &mut Vec<u8>, access: &Access) {
-    out.extend_from_slice(b"HTTP/");
-    out.extend_from_slice(access.http_version().as_bytes());
+    let protocol: &[u8] = match access.http_version {
+        Some(HttpVersion::Http11) => b"HTTP/1.1",
+        Some(HttpVersion::Http10) => b"HTTP/1.0",
+        None => b"-",
+    };
+    out.extend_from_slice(protocol);
 }
 
 fn status(out: &mut Vec<u8>, status: u16) {
@@ -140,7 +151,7 @@ impl Atom {
                 None => out.push(b'-'),
             },
             Self::RequestLine => request_line(out, access),
-            Self::Method => out.extend_from_slice(access.method().as_bytes()),
+            Self::Method => out.extend_from_slice(access.line.method_bytes()),
             Self::Path => escape(out, access.line.path()),
             Self::Query => escape(out, access.line.query()),
             Self::QueryPart => {
@@ -217,7 +228,7 @@ fn json_line<'a>(
         None => out.extend_from_slice(b"null"),
     }
     key(out, "method");
-    json(out, access.method().as_bytes());
+    json(out, access.line.method_bytes());
     key(out, "path");
     json(out, access.line.path());
     key(out, "query");

@@ -6,8 +6,52 @@ use std::net::SocketAddr;
 
 use asgi::Address;
 
-/// Writes a decimal number.
-pub(super) fn number(out: &mut Vec<u8>, mut number: u64) {
+/// Writes a decimal number; most have few digits.
+pub(super) fn number(out: &mut Vec<u8>, number: u64) {
+    match number {
+        0..=255 => small(out, number as u8),
+        256..=65_535 => {
+            let high = (number / 100) as u16;
+            if high < 100 {
+                small(out, high as u8);
+            } else {
+                small(out, (high / 100) as u8);
+                pair(out, (high % 100) as u8);
+            }
+            pair(out, (number % 100) as u8);
+        }
+        _ => large(out, number),
+    }
+}
+
+/// The digits of every byte, and how many they are.
+const SMALL: [([u8; 3], u8); 256] = {
+    let mut table = [([0; 3], 0); 256];
+    let mut value = 0;
+    while value < 256 {
+        let (hundreds, tens, ones) = (value / 100, value / 10 % 10, value % 10);
+        let [hundreds, tens, ones] = [b'0' + hundreds as u8, b'0' + tens as u8, b'0' + ones as u8];
+        table[value] = match value {
+            0..=9 => ([ones, 0, 0], 1),
+            10..=99 => ([tens, ones, 0], 2),
+            _ => ([hundreds, tens, ones], 3),
+        };
+        value += 1;
+    }
+    table
+};
+
+fn small(out: &mut Vec<u8>, number: u8) {
+    let (digits, length) = &SMALL[usize::from(number)];
+    out.extend_from_slice(&digits[..usize::from(*length)]);
+}
+
+/// Two digits of a number below 100.
+fn pair(out: &mut Vec<u8>, number: u8) {
+    out.extend_from_slice(&[b'0' + number / 10, b'0' + number % 10]);
+}
+
+fn large(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; 20];
     let mut start = digits.len();
     loop {
@@ -59,12 +103,17 @@ pub(super) fn host(out: &mut Vec<u8>, address: &Address) {
 }
 
 fn octets(out: &mut Vec<u8>, octets: [u8; 4]) {
-    for (index, octet) in octets.into_iter().enumerate() {
-        if index > 0 {
-            out.push(b'.');
-        }
-        number(out, u64::from(octet));
+    let mut text = [b'.'; 16];
+    let mut end = 0;
+    for octet in octets {
+        let (digits, length) = &SMALL[usize::from(octet)];
+        // Always three digits, of which the next ones overwrite what is too much.
+        text[end..end + 3].copy_from_slice(digits);
+        end += usize::from(*length);
+        text[end] = b'.';
+        end += 1;
     }
+    out.extend_from_slice(&text[..end - 1]);
 }
 
 /// Writes what can display itself.
@@ -174,7 +223,7 @@ mod tests {
 
     #[test]
     fn numbers() {
-        for value in [0, 7, 10, 65535, u64::MAX] {
+        for value in (0..70_000).chain([99_999, 1_000_000, u64::MAX]) {
             assert_eq!(written(|out| number(out, value)), value.to_string());
         }
         assert_eq!(written(|out| padded(out, 42, 6)), "000042");
@@ -183,7 +232,14 @@ mod tests {
 
     #[test]
     fn addresses_are_written_as_they_are_displayed() {
-        for text in ["127.0.0.1:80", "255.0.10.9:65535", "[::1]:1", "[2001:db8::7]:443"] {
+        for text in [
+            "127.0.0.1:80",
+            "255.0.10.9:65535",
+            "200.255.255.255:9999",
+            "1.20.99.100:256",
+            "[::1]:1",
+            "[2001:db8::7]:443",
+        ] {
             let parsed = Address::Ip(text.parse().unwrap());
             assert_eq!(written(|out| address(out, &parsed)), text);
         }

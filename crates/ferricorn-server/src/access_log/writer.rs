@@ -156,6 +156,11 @@ impl LogWriter {
         state.note(&batch, result, &self.0.failed);
     }
 
+    /// Whether nothing waits to be written: what is appended next begins a batch.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().waiting.is_empty()
+    }
+
     /// Waits until there is room for more.
     pub fn wait_for_room(&self) {
         let mut state = self.0.lock();
