@@ -76,7 +76,8 @@ def _measure(options: argparse.Namespace, flags: Sequence[str], place: Path) -> 
     assert isinstance(scenario, HttpScenario), "WebSockets are one line each"
     port = free_port()
     command = SERVERS[FERRICORN].command(options.python, scenario.app, port)
-    command = [argument for argument in command if argument != "--no-access-log"] + list(flags)
+    # What the other comparisons switch off.
+    command = [argument for argument in command if argument != "--no-access-log"] + ["--log-level", "info", *flags]
     with place.open("w+b") as output:
         process: subprocess.Popen[bytes] = start(command, 0, output)
         try:
