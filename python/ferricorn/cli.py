@@ -42,10 +42,13 @@ _UNOFFERED: Final = frozenset(
     flag for o in OPTIONS for flag in (*o.aliases, f"--no-{o.flag}") if flag not in o.flags.split("/")
 )
 """Flags that are taken and not offered: other servers' spellings, and those that switch off what is off."""
-_TWO_WAY_FLAGS: Final = {o.flags.split("/")[0]: o.flags.split("/") for o in OPTIONS if "/" in o.flags}
 _LOADED: Final = f"{__name__}.loaded"
 _ARGUMENTS: Final = f"{__name__}.arguments"
 """What is kept in click's context: the variables that the env file has set, and the command line."""
+_FLAGS_WITH_VALUES: Final = {
+    f"--{o.flag}": (f"--{o.flag}", f"--no-{o.flag}") for o in OPTIONS if isinstance(o.kind, Flag)
+}
+"""Both ways of each."""
 _COMMAND_LINE: Final = "command line"
 _DISCOVERED: Final = "found"
 
@@ -178,7 +181,7 @@ class IgnoredOption(click.Option):
 class GroupedCommand(click.Command):
     """A command whose help lists the options under the headings that they were declared with.
 
-    `--flag true` and `--flag=false` are read too, as other servers have it, where there is a `--no-flag`.
+    `--flag true` and `--flag=false` are read too, as other servers have it.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -219,9 +222,9 @@ def _without_flag_values(args: Sequence[str]) -> list[str]:
     for argument in args:
         name, _, value = argument.partition("=")
         before = read[-1] if read else ""
-        if name in _TWO_WAY_FLAGS and (spelled := _spelled(name, value)):
+        if name in _FLAGS_WITH_VALUES and (spelled := _spelled(name, value)):
             read.append(spelled)
-        elif before in _TWO_WAY_FLAGS and (spelled := _spelled(before, argument)):
+        elif before in _FLAGS_WITH_VALUES and (spelled := _spelled(before, argument)):
             read[-1] = spelled
         else:
             read.append(argument)
@@ -230,7 +233,7 @@ def _without_flag_values(args: Sequence[str]) -> list[str]:
 
 def _spelled(flag: str, value: str) -> str | None:
     """The flag that says what `flag` with `value` says, None where `value` is neither true nor false."""
-    yes, no = _TWO_WAY_FLAGS[flag]
+    yes, no = _FLAGS_WITH_VALUES[flag]
     try:
         return yes if Flag().parse(value) else no
     except ValueError:
