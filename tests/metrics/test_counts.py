@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
 from tests.metrics.conftest import ServeCounted
 from tests.support.asgi import Gate, Journal, Receive, Scope, Send, body, read_events, respond, start
-from tests.support.client import GET, request
+from tests.support.client import GET, Client, request
 from tests.support.deadline import DEADLINE
 from tests.support.websocket import HANDSHAKE, Opcode, close, connection, frame, text, websocket
 from tests.support.websocket_apps import Echo, accept, shut
@@ -111,6 +114,31 @@ def test_connections_and_their_bytes_are_counted(serve_counted: ServeCounted) ->
     assert values["ferricorn_received_bytes_total"] == 2 * len(GET)
     metrics.wait_for("connections_open", lambda open_now: open_now == 0)
     assert metrics.value("connections_accepted_total") == 2
+
+
+def test_connections_that_cannot_be_accepted_are_counted(serve_counted: ServeCounted) -> None:
+    resource = pytest.importorskip("resource")
+    server, metrics = serve_counted(app)
+    assert server.exchange(GET).status == 200
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as opened:
+        # More than there are connections of before that may still be about to close.
+        clients = [opened.enter_context(Client(socket.socket())) for _ in range(8)]
+        lowest_free = os.dup(clients[0].socket.fileno())
+        os.close(lowest_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+        try:
+            for client in clients:
+                client.socket.connect(server.address)
+            server.expect_problem("cannot accept")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for client in clients:
+            client.socket.settimeout(DEADLINE)
+            client.send(GET)
+            assert client.response().status == 200
+    assert metrics.value("accept_errors_total") >= 1
+    server.log.remaining_problems()
 
 
 def test_refused_requests_are_counted_by_status_alone(serve_counted: ServeCounted) -> None:
