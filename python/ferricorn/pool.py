@@ -133,6 +133,8 @@ class Pool:
             self._crew.failed()
             for member in self.members:
                 self._stop(member, now, patient=False)
+            for member in self.members:
+                self._stop(member, now, patient=False)
 
     def _died(self, now: float, *, early: bool) -> None:
         self._deaths = self._deaths + 1 if early else 0
