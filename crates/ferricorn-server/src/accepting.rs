@@ -23,11 +23,12 @@ const ACCEPTS_PER_TURN: usize = 4;
 const LEAD: u64 = 4;
 const LEAD_PART: u64 = 8;
 
-/// How long a connection is left to those that have fewer. One that is blocked, or gets no processor, does not come.
-const WAIT: Duration = Duration::from_millis(10);
+/// How long a connection is left to those that have fewer: on a machine with too much to do, that long until one gets a
+/// processor. One that is blocked does not come.
+const WAIT: Duration = Duration::from_millis(50);
 
-/// How long nobody is waited for after he has not come.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long nobody is waited for after he has not come: by then it can be seen that he is blocked.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Whose turn it is to accept.
 #[derive(Default)]

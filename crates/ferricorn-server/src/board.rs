@@ -54,6 +54,9 @@ impl Restart {
     }
 }
 
+/// How late the tick of a worker is that counts as blocked.
+const BLOCKED: Duration = Duration::from_millis(250);
+
 type Cells = [AtomicU64; CELLS];
 
 /// The cells of one worker. A clone is the same row.
@@ -99,12 +102,18 @@ impl Row {
         self.cells()[cell.0].load(Ordering::Relaxed)
     }
 
-    /// How many connections that worker has who has the fewest of the others that accept. None: there is no other.
+    /// How many connections that worker has who has the fewest of the others that accept and are not blocked. None: there
+    /// is no other.
     pub(crate) fn fewest_connections(&self) -> Option<u64> {
         let Memory::Shared { cells, workers } = &self.0 else { return None };
+        let now = clock::monotonic();
+        let value = |other: &Cells, cell: Cell| other[cell.0].load(Ordering::Relaxed);
+        let accepts = |other: &&Cells| {
+            let late = Duration::from_nanos(now.saturating_sub(value(other, Cell::NEXT_TICK)));
+            value(other, Cell::ACCEPTING) != 0 && late < BLOCKED
+        };
         let others = workers.iter().filter(|other| !std::ptr::eq(*other, *cells));
-        let accepting = others.filter(|other| other[Cell::ACCEPTING.0].load(Ordering::Relaxed) != 0);
-        accepting.map(|other| other[Cell::CONNECTIONS.0].load(Ordering::Relaxed)).min()
+        others.filter(accepts).map(|other| value(other, Cell::CONNECTIONS)).min()
     }
 }
 
@@ -211,10 +220,15 @@ mod tests {
         for (row, connections) in rows.iter().zip([1, 3, 2]) {
             row.set(Cell::CONNECTIONS, connections);
             row.set(Cell::ACCEPTING, 1);
+            row.set(Cell::NEXT_TICK, clock::monotonic() + 60_000_000_000);
         }
         assert_eq!(rows.iter().map(Row::fewest_connections).collect::<Vec<_>>(), [Some(2), Some(1), Some(1)]);
         rows[0].set(Cell::ACCEPTING, 0);
         assert_eq!(rows[1].fewest_connections(), Some(2));
+        rows[0].set(Cell::ACCEPTING, 1);
+        rows[0].set(Cell::NEXT_TICK, clock::monotonic() - 1_000_000_000);
+        assert_eq!(rows[1].fewest_connections(), Some(2), "the first one is blocked");
+        board.retire(0);
         board.retire(2);
         assert_eq!((rows[1].fewest_connections(), Row::default().fewest_connections()), (None, None));
     }
