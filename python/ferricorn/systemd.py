@@ -22,7 +22,7 @@ Environment = MutableMapping[str, str]
 _FIRST_FD: Final = 3
 """SD_LISTEN_FDS_START."""
 _MOST_FDS: Final = 1024
-"""More than a unit can have (systemd's own limit for a service's sockets is below it)."""
+"""Above it, the number is a mistake."""
 _SEND_SECONDS: Final = 1.0
 """How long a message may wait for room in the service manager's queue; one that is repeated anyway does not wait."""
 _MICROSECONDS: Final = 1_000_000
