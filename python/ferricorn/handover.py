@@ -12,7 +12,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
 from ferricorn._ferricorn import Listener
@@ -25,13 +25,13 @@ class Successor:
     """The new process, as the old one sees it. `listeners` by what has asked for them."""
 
     def __init__(self, listeners: Mapping[str, Listener], environment: Mapping[str, str]) -> None:
-        """`environment` is what it has to find beside this process's own."""
+        """`environment` is what it has to find beside this process's own. Raises OSError where nothing is started."""
         self._end, theirs = socket.socketpair()
         with theirs:
             sockets = {asked: listener.fileno() for asked, listener in listeners.items()}
             inherited = json.dumps({"sockets": sockets, "tell": theirs.fileno()})
             self._process = subprocess.Popen(
-                [sys.executable, *sys.orig_argv[1:]],
+                _command(sys.executable, sys.orig_argv),
                 env={**os.environ, **environment, VARIABLE: inherited},
                 pass_fds=(*sockets.values(), theirs.fileno()),
             )
@@ -53,6 +53,18 @@ class Successor:
                 return True
         self._process.wait()
         return False
+
+
+def _command(interpreter: str, arguments: Sequence[str]) -> Sequence[str]:
+    """The same command line again, from `sys.executable` and `sys.orig_argv`.
+
+    A script `ferricorn` that an installer has made is run itself: its first line names its interpreter, which is
+    another one where a link to a virtual environment leads to a newer one by now.
+    """
+    script = arguments[1] if len(arguments) > 1 else ""
+    if os.path.basename(script) == "ferricorn" and os.access(script, os.X_OK):
+        return arguments[1:]
+    return [interpreter, *arguments[1:]]
 
 
 class Predecessor:

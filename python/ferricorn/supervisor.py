@@ -287,7 +287,11 @@ class Supervisor:
     def _hand_over(self) -> None:
         if self._pool.stopping or self._successor is not None:
             return
-        self._successor = handover.Successor({**self._listeners, **self._metrics}, self._notifier.environment)
+        try:
+            self._successor = handover.Successor({**self._listeners, **self._metrics}, self._notifier.environment)
+        except OSError as error:
+            log.error("The new parent process cannot be started: %s", error)
+            return
         log.info("Handing over to a new parent process [%d]", self._successor.pid)
         self._watch(self._successor.fileno(), self._hear_successor)
 
