@@ -54,7 +54,7 @@ impl Restart {
     }
 }
 
-/// How late the tick of a worker is that counts as blocked.
+/// How late the beat of an event loop is that counts as blocked.
 const BLOCKED: Duration = Duration::from_millis(250);
 
 type Cells = [AtomicU64; CELLS];
@@ -109,7 +109,7 @@ impl Row {
         let now = clock::monotonic();
         let value = |other: &Cells, cell: Cell| other[cell.0].load(Ordering::Relaxed);
         let accepts = |other: &&Cells| {
-            let late = Duration::from_nanos(now.saturating_sub(value(other, Cell::NEXT_TICK)));
+            let late = Duration::from_nanos(now.saturating_sub(value(other, Cell::NEXT_BEAT)));
             value(other, Cell::ACCEPTING) != 0 && late < BLOCKED
         };
         let others = workers.iter().filter(|other| !std::ptr::eq(*other, *cells));
@@ -220,13 +220,13 @@ mod tests {
         for (row, connections) in rows.iter().zip([1, 3, 2]) {
             row.set(Cell::CONNECTIONS, connections);
             row.set(Cell::ACCEPTING, 1);
-            row.set(Cell::NEXT_TICK, clock::monotonic() + 60_000_000_000);
+            row.set(Cell::NEXT_BEAT, clock::monotonic() + 60_000_000_000);
         }
         assert_eq!(rows.iter().map(Row::fewest_connections).collect::<Vec<_>>(), [Some(2), Some(1), Some(1)]);
         rows[0].set(Cell::ACCEPTING, 0);
         assert_eq!(rows[1].fewest_connections(), Some(2));
         rows[0].set(Cell::ACCEPTING, 1);
-        rows[0].set(Cell::NEXT_TICK, clock::monotonic() - 1_000_000_000);
+        rows[0].set(Cell::NEXT_BEAT, clock::monotonic() - 1_000_000_000);
         assert_eq!(rows[1].fewest_connections(), Some(2), "the first one is blocked");
         board.retire(0);
         board.retire(2);
