@@ -100,6 +100,9 @@ LISTS = [
     ("bind", "UVICORN_BIND", "a:1, b:2 c:3", ["a:1", "b:2", "c:3"]),
     ("bind", "FERRICORN_BIND", "a:1, b:2,", ["a:1", "b:2"]),
     ("bind", "PLATFORM_BIND", "a:1,b:2", ["a:1", "b:2"]),
+    ("reload_dir", "UVICORN_RELOAD_DIRS", f"a{os.pathsep}b c", ["a", "b c"]),
+    ("reload_include", "UVICORN_RELOAD_INCLUDES", "*.html *.css", ["*.html", "*.css"]),
+    ("reload_dir", "FERRICORN_RELOAD_DIR", "a,b c", ["a", "b c"]),
 ]
 
 
@@ -108,7 +111,9 @@ def test_several_values_in_a_variable(
     monkeypatch: pytest.MonkeyPatch, option: str, variable: str, text: str, parts: list[str]
 ) -> None:
     monkeypatch.setenv(variable, text)
-    described = replace(named(option), uvicorn=option, fallbacks=("PLATFORM_BIND",))
+    described = replace(named(option), fallbacks=("PLATFORM_BIND",))
+    if option == "bind":
+        described = replace(described, uvicorn=option)
     assert environment.parts(described, variable) == parts
 
 

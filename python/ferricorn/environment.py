@@ -60,13 +60,18 @@ def _is_service_link(name: str) -> bool:
 def parts(option: Option, name: str) -> list[str]:
     """The texts of an option that can be repeated, from the variable `name`.
 
-    uvicorn's variable has blanks between them, as click reads such a variable, or commas.
+    uvicorn's variable is read as click reads it: with blanks between them, or commas; paths are parted as in $PATH.
     """
     text = os.environ[name]
-    separator = option.kind.separator if isinstance(option.kind, Repeated) else ""
-    if name == option.uvicorn_environment:
-        return [part for part in re.split(r"[,\s]+" if separator == "," else r"\s+", text) if part]
-    return [part.strip() for part in text.split(separator) if part.strip()]
+    kind = option.kind
+    assert isinstance(kind, Repeated)
+    if name != option.uvicorn_environment:
+        separator = re.escape(kind.separator)
+    elif kind.item.metavar == "PATH":
+        separator = re.escape(os.pathsep)
+    else:
+        separator = r"[,\s]" if kind.separator == "," else r"\s"
+    return [part.strip() for part in re.split(separator, text) if part.strip()]
 
 
 def check(option: Option, name: str) -> object:
