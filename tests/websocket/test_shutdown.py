@@ -265,3 +265,23 @@ def test_ws_27_a_stop_at_once_does_not_wait_for_them(start_process: StartProcess
         assert client.message() == "hello"
         assert server.stop(signal.SIGQUIT) == 0
         client.read_to_end()
+
+
+def test_ws_27_a_websocket_outlives_the_reload_of_its_worker(start_process: StartProcess) -> None:
+    arguments = ("--workers", "1", "--timeout-websocket-drain", "2", "--lifespan", "off")
+    server = start_process("tests.support.websocket_apps:by_path", *arguments).wait_until_running()
+    with websocket(server) as client:
+        server.send_signal(signal.SIGHUP)
+        server.wait_for_line("(?i)waiting for connections")
+        client.send(text("hello"))
+        assert client.message() == "hello"
+        with websocket(server) as other:
+            other.send(text("new"))
+            assert other.message() == "new"
+            assert client.closing()[0] == 1012
+            client.send(close(1012))
+            assert client.ends()
+            other.send(text("still"))
+            assert other.message() == "still", "the other worker goes on"
+            assert server.stop(signal.SIGQUIT) == 0
+            other.read_to_end()
