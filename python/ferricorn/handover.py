@@ -44,6 +44,10 @@ class Successor:
         """Readable when it is known whether the process has taken over."""
         return self._end.fileno()
 
+    def stop(self) -> None:
+        """Ends it, for it is not needed any more."""
+        self._process.terminate()
+
     def has_taken_over(self) -> bool:
         """Whether it serves now. If not, it has ended."""
         with self._end, contextlib.suppress(OSError):

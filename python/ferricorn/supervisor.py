@@ -236,6 +236,9 @@ class Supervisor:
             log.info("Stopping %d worker process(es)", len(self._workers))
             if not patient:
                 self._notifier.stopping("Shutting down")
+                if self._successor is not None:
+                    # It is the server that was told to stop, not this process of it.
+                    self._successor.stop()
         self._pool.stop(time.monotonic(), patient=patient)
 
     def _kill_all(self) -> None:
@@ -305,7 +308,7 @@ class Supervisor:
             log.info("The new parent process [%d] serves: this one stops", successor.pid)
             self._notifier.main_pid(successor.pid)
             self._stop(patient=True)
-        else:
+        elif not self._pool.stopping:
             log.error("The new parent process [%d] did not start: this one goes on", successor.pid)
 
     # --- what workers do

@@ -169,3 +169,17 @@ async def waiting_websocket(scope: Scope, receive: Receive, send: Send) -> None:
     while (event := await receive())["type"] != "websocket.disconnect":
         if event["type"] == "websocket.connect":
             await send({"type": "websocket.accept"})
+
+
+async def slow_where_told(scope: Scope, receive: Receive, send: Send) -> None:
+    """Says ok; its startup does not come to an end where the file $SLOW_WHERE exists."""
+    if scope["type"] == "lifespan":
+        await receive()
+        if os.path.exists(os.environ["SLOW_WHERE"]):
+            print("startup takes its time", flush=True)
+            await asyncio.Event().wait()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    await respond(send)
