@@ -165,6 +165,10 @@ class Connection(asyncio.Protocol):
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(problem)
 
+    def eof_received(self) -> None:
+        # Known now, and not when the loop comes round to calling connection_lost: nothing is sent any more.
+        self.lost = True
+
     def connection_lost(self, error: Exception | None) -> None:
         self.lost = True
         if self._answer is not None and not self._answer.done():

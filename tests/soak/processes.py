@@ -115,6 +115,9 @@ def kill_and_tell_clients(pid: int, port: int) -> set[int]:
     It is stopped before it is looked at, so that the set is exact: what waits to be accepted is not its own.
     """
     os.kill(pid, signal.SIGSTOP)
+    # On another processor it may just be at accepting one.
+    while (process := Process.look(pid)) and process.state not in "TZX":
+        os.sched_yield()
     inodes = {target[8:-1] for target in _descriptors(pid) if target.startswith("socket:")}
     clients = _clients(port, inodes)
     os.kill(pid, signal.SIGKILL)

@@ -152,17 +152,26 @@ class Running:
         return None
 
     def stop(self, workers: list[int]) -> str:
-        """How it ends at SIGTERM: `yes` is well."""
-        try:
-            os.kill(self.supervisor(workers), signal.SIGTERM)
-        except ProcessLookupError:
+        """How it ends at SIGTERM: `yes` is well. Where a hand-over is under way, each of the two is told."""
+        if not descendants(os.getpid()):
             return "it did before"
+        told = {self.supervisor(workers)}
+        _terminate(told)
         end = time.monotonic() + STOP_SECONDS
         while (left := descendants(os.getpid())) and time.monotonic() < end:
             self.process.poll()
             reap({self.process.pid})
+            if adopted := {process.pid for process in left.values() if process.parent == os.getpid()} - told:
+                told |= adopted
+                _terminate(adopted)
             time.sleep(0.05)
         return f"no: {len(left)} processes left" if left else ENDED
+
+
+def _terminate(pids: set[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
 
 
 @dataclass
