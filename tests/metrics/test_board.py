@@ -88,6 +88,24 @@ def test_each_turn_and_each_tick_is_a_beat_of_its_row() -> None:
     assert board.beats(1)[1] == 0
 
 
+def test_lag_is_measured_at_regular_times_alone() -> None:
+    """A turn comes when something is ready, which says nothing of how late the loop is."""
+    board = Board(1)
+
+    async def turns() -> None:
+        made = worker(board, 0)
+        for _ in range(5):
+            made.poll()
+        assert "ferricorn_event_loop_lag_seconds_count 0\n" in board.render()
+        made.tick()
+        made.beat()
+        made.close()
+
+    asyncio.run(turns())
+    assert "ferricorn_event_loop_lag_seconds_count 2\n" in board.render()
+    assert board.beats(0)[1] == 7
+
+
 def test_a_descriptor_is_attached_to_by_another_process() -> None:
     board = Board(2)
     command = [sys.executable, "-c", ATTACH, str(board.fileno())]

@@ -116,7 +116,7 @@ impl<A: Application, H: Host> Worker<A, H> {
 
     /// As [`Worker::poll`], waiting for at most `timeout` for something to be ready (None: for ever).
     pub(crate) fn wait(&self, timeout: Option<Duration>) {
-        self.beat();
+        self.show_life();
         let mut events = {
             let state = &mut *self.state.borrow_mut();
             // An application may run a loop inside the loop: then the outer turn has the buffer of events.
@@ -139,8 +139,12 @@ impl<A: Application, H: Host> Worker<A, H> {
 
     /// Shows that the event loop runs, as [`Worker::poll`] and [`Worker::tick`] do. To be called at regular times.
     pub fn beat(&self) {
-        self.config.row.add(Cell::LOOP_BEAT, 1);
+        self.show_life();
         self.config.count_beat();
+    }
+
+    fn show_life(&self) {
+        self.config.row.add(Cell::LOOP_BEAT, 1);
     }
 
     /// Looks at the deadlines. To be called about every half second.
@@ -262,7 +266,7 @@ impl<A: Application, H: Host> Worker<A, H> {
     fn call(&self, key: Key, mut call: Call<A>) {
         self.flush_late();
         // A turn of many short calls is no loop that is blocked.
-        self.beat();
+        self.show_life();
         if self.config.metrics {
             self.state.borrow().count_call();
         }
