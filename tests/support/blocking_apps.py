@@ -23,6 +23,23 @@ from tests.support.asgi import Receive, Scope, Send, respond
 RELEASE = Path(os.environ.get("RELEASE", "/nonexistent"))
 
 
+CATASTROPHIC = r"(a+)+$"
+
+
+def _letters() -> int:
+    """How many letters keep the expression busy for a second or two: each doubles the time."""
+    letters, spent = 12, 0.0
+    while spent < 0.03:
+        letters += 1
+        begun = time.thread_time()
+        re.match(CATASTROPHIC, "a" * letters + "b")
+        spent = time.thread_time() - begun
+    return letters + 5
+
+
+LETTERS = _letters()
+
+
 def line_of(comment: str) -> str:
     """A regular expression for the numbers of the lines with this comment."""
     lines = Path(__file__).read_text().splitlines()
@@ -49,8 +66,8 @@ def locking() -> None:
 
 
 def matching() -> None:
-    """In a catastrophic regular expression, which keeps the lock for a second or some more."""
-    re.match(r"(a+)+$", "a" * 26 + "b")  # matching
+    """In a catastrophic regular expression, which keeps the lock for a second or two of the processor."""
+    re.match(CATASTROPHIC, "a" * LETTERS + "b")  # matching
 
 
 def logging_() -> None:

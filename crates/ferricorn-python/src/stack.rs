@@ -34,19 +34,19 @@ enum Owner {
 
 /// Where the code is that is not the application's.
 pub(crate) struct Folders {
-    /// Of Python's library.
-    library: String,
+    /// Of Python's library; None where it is in no folder, as in a program that is one file.
+    library: Option<String>,
     /// Of the server.
-    server: String,
+    server: Option<String>,
 }
 
 impl Folders {
-    pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
-        let of = |module| -> PyResult<String> {
-            let file: String = py.import(module)?.getattr("__file__")?.extract()?;
-            Ok(file.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned() + "/")
+    pub(crate) fn new(py: Python<'_>) -> Self {
+        let of = |module| -> Option<String> {
+            let file: String = py.import(module).ok()?.getattr("__file__").ok()?.extract().ok()?;
+            Some(file.rsplit_once('/')?.0.to_owned() + "/")
         };
-        Ok(Self { library: of("os")?, server: of("ferricorn")? })
+        Self { library: of("os"), server: of("ferricorn") }
     }
 
     fn owner(&self, frame: &Frame) -> Owner {
@@ -62,7 +62,7 @@ impl Folders {
     }
 
     fn is_servers(&self, frame: &Frame) -> bool {
-        frame.file.starts_with(&self.server)
+        self.server.as_deref().is_some_and(|folder| frame.file.starts_with(folder))
     }
 
     /// The innermost frame of the application, else of a package, else of anybody.
@@ -89,7 +89,7 @@ impl Folders {
     }
 
     fn in_library<'a>(&self, frame: &'a Frame) -> Option<&'a str> {
-        frame.file.strip_prefix(&self.library)
+        frame.file.strip_prefix(self.library.as_deref()?)
     }
 }
 

@@ -55,7 +55,7 @@ impl Watchdog {
         let shared = Arc::new(Shared {
             row: watch.row,
             hooks,
-            folders: Folders::new(py)?,
+            folders: Folders::new(py),
             loop_thread: SignalledThread::current(),
             // Without one there is still the stack that Python tells.
             dump: Mutex::new(if tells { Dump::new(py).unwrap_or_default() } else { None }),
