@@ -522,6 +522,15 @@ def test_a_stop_before_anything_is_ready() -> None:
     assert not acted.pool.failed
 
 
+def test_who_is_told_to_stop_again_gets_no_more_time() -> None:
+    acted = Acted(1)
+    acted.step()
+    acted.ready("a")
+    acted.stop()
+    assert acted.at(HASTY_SECONDS - 1).stop() == ["stop a"]
+    assert acted.at(1).step() == ["kill a"]
+
+
 def test_who_does_not_stop_is_killed_once() -> None:
     acted = begun(1)
     acted.renew()

@@ -133,8 +133,6 @@ class Pool:
             self._crew.failed()
             for member in self.members:
                 self._stop(member, now, patient=False)
-            for member in self.members:
-                self._stop(member, now, patient=False)
 
     def _died(self, now: float, *, early: bool) -> None:
         self._deaths = self._deaths + 1 if early else 0
@@ -207,5 +205,7 @@ class Pool:
         self._crew.start(member)
 
     def _stop(self, member: Member, now: float, *, patient: bool) -> None:
-        member.deadline = now + self._crew.stop(member, patient=patient)
+        deadline = now + self._crew.stop(member, patient=patient)
+        # One that was told before has had its time: it does not get it anew.
+        member.deadline = min(member.deadline, deadline) if member.stage is Stage.STOPPING else deadline
         member.stage = Stage.STOPPING
