@@ -199,7 +199,7 @@ class Config:
         Text("PATH"),
         "",
         APPLICATION,
-        "Path under which the application is mounted, for scope['root_path']; put before request paths that lack it.",
+        "Path under which the application is mounted, told to it in the scope; put before request paths that lack it.",
         native=True,
         aliases={"--url-path-prefix": "granian"},
     )
