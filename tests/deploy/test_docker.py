@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.support.client import GET
+from tests.support.deadline import DEADLINE
 from tests.support.process import ROOT, ServerProcess
 
 SCRIPT = ROOT / "deploy" / "docker" / "start.py"
@@ -174,16 +176,16 @@ def test_reload_is_one_process(start: ModuleType, folder: Path) -> None:
 class Container(ServerProcess):
     """The start script in the place of the command."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
         super().__init__("", environment={"APP_FOLDER": str(folder), "HOST": "127.0.0.1", "PORT": "0"} | environment)
-        self._command = [sys.executable, str(SCRIPT)]
+        self._command = [sys.executable, str(SCRIPT), *arguments]
 
 
 @pytest.fixture
 def contain() -> Iterator[Any]:
     """Starts the script in a process that ends with the test."""
     with ExitStack() as running:
-        yield lambda folder, **environment: running.enter_context(Container(folder, **environment))
+        yield lambda *arguments, **environment: running.enter_context(Container(*arguments, **environment))
 
 
 def health(environment: dict[str, str]) -> int:
@@ -205,6 +207,19 @@ def test_it_serves_after_the_script_that_comes_first(contain: Any, folder: Path)
     assert health({"BIND": f"127.0.0.1:{port}", "HEALTH_PATH": ""}) == 0
     assert server.stop() == 0
     assert health({"PORT": str(port)}) == 1
+
+
+def test_it_reloads_where_it_is_told_to(contain: Any, folder: Path) -> None:
+    """As that image's start-reload.sh: one process, and the timeouts do not count."""
+    server = contain(folder, "--reload", "--reload-dir", str(folder), WEB_CONCURRENCY="4", GRACEFUL_TIMEOUT="no number")
+    server.wait_until_running()
+    assert server.exchange(GET).body == b"ok"
+    (folder / "app" / "main.py").write_text(APPLICATION.replace('"ok"', '"changed"'))
+    server.wait_for_line("Reloading, for a change of .*main.py")
+    end = time.monotonic() + DEADLINE
+    while server.exchange(GET).body != b"changed":
+        assert time.monotonic() < end
+    assert server.stop() == 0
 
 
 def test_a_script_that_fails_keeps_the_server_from_starting(contain: Any, folder: Path) -> None:
