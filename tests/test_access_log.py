@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -287,7 +288,7 @@ def test_threads_that_are_left_behind_cost_no_line(start_process: StartProcess, 
 
 
 def test_what_is_printed_comes_before(start_process: StartProcess, tmp_path: Path) -> None:
-    """As where Python writes both: the log brings what print has kept back."""
+    """Lines that begin to wait bring what print has kept back; those that come while they wait go with them."""
     path = tmp_path / "output.log"
     with path.open("wb") as file:
         server = start_process(
@@ -299,6 +300,9 @@ def test_what_is_printed_comes_before(start_process: StartProcess, tmp_path: Pat
         ).wait_until_running()
         for target in ("/1", "/2"):
             server.exchange(get(target))
+            end = time.monotonic() + DEADLINE
+            while f"logged {target}" not in path.read_text():
+                assert time.monotonic() < end
         assert server.stop() == 0
     printed = [line for line in path.read_text().splitlines() if line.startswith("printed")]
     logged = [line for line in path.read_text().splitlines() if line.startswith("logged")]

@@ -51,6 +51,7 @@ class Hooks(Protocol):
 
         Asked once for the responses of a turn, but not while the answer holds: as long as each (`__dict__`, name,
         object) still is so, and each (list, its items). Where the first of both is empty, it holds for this turn alone.
+        While lines wait to be written, some milliseconds, only the lists are looked at.
         """
 
     def access_log_begins(self) -> None:

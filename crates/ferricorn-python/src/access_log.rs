@@ -16,6 +16,9 @@ const RECORDS: u8 = 0;
 const TEXT: u8 = 1;
 const COLOURS: u8 = 4;
 
+/// How much memory is kept for the lines of the next turn, in bytes.
+const MOST_KEPT: usize = 64 * 1024;
+
 /// What the process has said, and what it depends on.
 struct Route {
     kind: u8,
@@ -38,13 +41,14 @@ impl Route {
         })
     }
 
-    /// Whether the process would say the same again.
-    fn holds(&self, py: Python<'_>) -> bool {
+    /// Whether the process would say the same again. Attributes take ten times as long as lists, which handlers and filters
+    /// are added to: while lines of this route wait to be written, a few milliseconds, a look at the lists is enough.
+    fn holds(&self, py: Python<'_>, wholly: bool) -> bool {
         let is_same = |(dict, name, object): &(Py<PyDict>, Py<PyString>, Py<PyAny>)| {
             dict.bind(py).get_item(name).is_ok_and(|found| found.is_some_and(|found| found.is(object)))
         };
         !self.attributes.is_empty()
-            && self.attributes.iter().all(is_same)
+            && (!wholly || self.attributes.iter().all(is_same))
             && self.lists.iter().all(|(list, objects)| ffi::has_items(list.bind(py), objects))
     }
 }
@@ -69,7 +73,8 @@ impl AccessOutput {
 
     /// Logs finished responses.
     pub(crate) fn log(&self, py: Python<'_>, hooks: &Py<PyAny>, accesses: &[Box<Access>]) -> PyResult<()> {
-        let (kind, colours) = self.route(py, hooks)?;
+        let begins = self.writer.is_empty();
+        let (kind, colours) = self.route(py, hooks, begins)?;
         if kind == RECORDS {
             return self.records(py, hooks, accesses);
         }
@@ -82,11 +87,8 @@ impl AccessOutput {
             let text = String::from_utf8_lossy(&lines);
             hooks.call_method1(py, intern!(py, "access_text"), (text,)).map(|_| ())
         } else {
-            let printed = if self.writer.is_empty() {
-                hooks.call_method0(py, intern!(py, "access_log_begins")).map(|_| ())
-            } else {
-                Ok(())
-            };
+            let printed =
+                if begins { hooks.call_method0(py, intern!(py, "access_log_begins")).map(|_| ()) } else { Ok(()) };
             if !self.writer.append(&lines) {
                 // Whoever reads what is written may need the interpreter for it.
                 let writer = &self.writer;
@@ -95,14 +97,15 @@ impl AccessOutput {
             printed
         };
         lines.clear();
+        lines.shrink_to(MOST_KEPT);
         self.buffer.replace(lines);
         told
     }
 
     /// Where the lines of this turn go, and whether they have colours.
-    fn route(&self, py: Python<'_>, hooks: &Py<PyAny>) -> PyResult<(u8, bool)> {
+    fn route(&self, py: Python<'_>, hooks: &Py<PyAny>, begins: bool) -> PyResult<(u8, bool)> {
         if let Some(route) = &*self.route.borrow()
-            && route.holds(py)
+            && route.holds(py, begins)
         {
             return Ok((route.kind, route.colours));
         }

@@ -143,6 +143,10 @@ impl RequestLine {
         std::str::from_utf8(&self.text[..self.method_end]).unwrap_or_default()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
+
     pub(crate) fn method_bytes(&self) -> &[u8] {
         &self.text[..self.method_end]
     }

@@ -100,16 +100,12 @@ impl Accesses {
     /// Those that the process has been told of.
     #[expect(clippy::vec_box, reason = "as above")]
     pub(crate) fn give_back(&mut self, mut told: Vec<Box<Access>>) {
-        for mut access in told.drain(..) {
-            if self.spare.len() == SPARE {
-                break;
-            }
-            access.release();
-            self.spare.push(access);
-        }
+        told.iter_mut().for_each(|access| access.release());
+        let room = SPARE - self.spare.len();
+        told.truncate(room);
+        self.spare.append(&mut told);
         if self.finished.is_empty() {
             // Keeps the memory of the list.
-            told.clear();
             self.finished = told;
         }
     }

@@ -24,6 +24,9 @@ pub use format::{AccessFormat, FormatError};
 pub use line::AccessLog;
 pub use writer::LogWriter;
 
+/// How many bytes of a request are kept as memory for the next ones.
+const MOST_KEPT: usize = 2048;
+
 /// What the lines ask for beyond what every line has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
@@ -90,9 +93,12 @@ impl Access {
         self.duration = self.started.map_or(Duration::ZERO, |started| started.elapsed());
     }
 
-    /// Lets go of what others own.
+    /// Lets go of what others own, and of more memory than most requests need.
     pub(crate) fn release(&mut self) {
         self.headers = None;
+        if self.line.len() + self.response_headers.as_block().len() > MOST_KEPT {
+            *self = Self::default();
+        }
     }
 
     /// The peer, where it has an address.

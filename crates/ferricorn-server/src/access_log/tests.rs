@@ -169,6 +169,16 @@ fn only_what_is_asked_for_is_captured() {
     assert_eq!(needs("%{x}o"), Needs { response_headers: true, ..Needs::default() });
 }
 
+#[test]
+fn what_was_large_is_not_kept() {
+    let mut access = access();
+    access.release();
+    assert_eq!((access.method(), access.headers.is_some()), ("GET", false));
+    access.line.set("GET", &[b'/'; 60_000], b"");
+    access.release();
+    assert_eq!(access.line.len(), 0);
+}
+
 /// A request whose every value the peer has chosen.
 fn hostile(target: &[u8], query: &[u8], value: &[u8]) -> Access {
     let mut access = access();

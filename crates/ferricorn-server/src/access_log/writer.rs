@@ -31,6 +31,9 @@ const EARLY: usize = 64 * 1024;
 /// Above this many waiting bytes there is no room for more.
 const CAPACITY: usize = 1024 * 1024;
 
+/// How much memory is kept for the next lines.
+const KEPT: usize = 4 * EARLY;
+
 /// The longest write to a pipe that is not mixed with others.
 const PIPE_BUF: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
 
@@ -270,7 +273,7 @@ impl Shared {
             state.writing = false;
             self.done.notify_all();
             batch.clear();
-            batch.shrink_to(CAPACITY);
+            batch.shrink_to(KEPT);
             self.pause(state);
         }
     }
