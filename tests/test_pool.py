@@ -287,7 +287,7 @@ def test_replace_now_waits_for_nobody() -> None:
     """For --reload: who has changed a file does not want to see the old code."""
     acted = begun(1)
     acted.pool.replace_now(acted.now)
-    assert acted.step() == ["stop a", "start b"]
+    assert acted.step() == ["stop a patiently", "start b"]
     acted.pool.replace_now(acted.now)
     assert acted.step() == ["stop b", "start c"]
     assert acted.ready("c") == []

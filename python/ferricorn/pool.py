@@ -154,7 +154,8 @@ class Pool:
         self.renew()
         self.failed = False
         for member in self.serving:
-            self._stop(member, now, patient=False)
+            # Patient in this alone, that connections which wait to be accepted are left to the new ones.
+            self._stop(member, now, patient=True)
 
     def stop(self, now: float, *, patient: bool) -> None:
         """No worker is to be left. To be said again with another `patient`."""
