@@ -38,7 +38,7 @@ const KEPT: usize = 4 * EARLY;
 const PIPE_BUF: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
 
 /// How long [`LogWriter::close`] waits without seeing a byte go.
-const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 5_000 });
+const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 2_000 } else { 5_000 });
 
 /// How often who waits looks around.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
