@@ -10,7 +10,8 @@ import pytest
 from click.testing import Result
 
 from ferricorn import reference
-from ferricorn.config import IGNORED, OPTIONS, Config
+from ferricorn.config import OPTIONS, Config
+from ferricorn.ignored import IGNORED
 from ferricorn.options import Choice, Flag, Ignored, Option
 
 ALIASES = [(flag, option) for option in OPTIONS for flag in option.aliases]

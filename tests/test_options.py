@@ -11,7 +11,8 @@ import pytest
 
 import ferricorn
 from ferricorn import _ferricorn, reference
-from ferricorn.config import IGNORED, OPTIONS, Config
+from ferricorn.config import OPTIONS, Config
+from ferricorn.ignored import IGNORED
 from ferricorn.options import Option
 
 every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)

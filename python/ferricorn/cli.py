@@ -18,8 +18,9 @@ from click.shell_completion import CompletionItem
 
 from ferricorn import discovery, environment, settings
 from ferricorn._ferricorn import __version__
-from ferricorn.config import IGNORED, OPTIONS, Config, grouped
+from ferricorn.config import OPTIONS, Config, grouped
 from ferricorn.errors import StartupError
+from ferricorn.ignored import IGNORED
 from ferricorn.options import ENVIRONMENT_PREFIX, Choice, Flag, Ignored, Option, Repeated
 from ferricorn.process_server import EXIT_INTERRUPTED, CommandServer
 from ferricorn.settings import Setting

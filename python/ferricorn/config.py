@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ferricorn.cpus import cpus
+from ferricorn.ignored import IGNORED
 from ferricorn.keywords import foreign, translated
 from ferricorn.kinds import (
     AccessLogFormat,
@@ -33,7 +34,6 @@ from ferricorn.log_defaults import LOGGING_CONFIG as LOGGING_CONFIG  # noqa: PLC
 from ferricorn.options import (
     Choice,
     Flag,
-    Ignored,
     Number,
     Option,
     Permissions,
@@ -619,63 +619,6 @@ def grouped() -> list[tuple[str, list[Option]]]:
     headings = dict.fromkeys((*GROUPS, *(option.group for option in OPTIONS)))
     return [(heading, [option for option in OPTIONS if option.group == heading]) for heading in headings]
 
-
-IGNORED: Final = (
-    Ignored(
-        ("--reset-contextvars",),
-        (),
-        "uvicorn",
-        "What the application sets in its context during lifespan reaches no request anyway.",
-    ),
-    Ignored(
-        ("--http",),
-        ("auto", "h11", "httptools", "zttp", "1"),
-        "uvicorn, granian",
-        "There is one implementation of HTTP, and it speaks HTTP/1.",
-    ),
-    Ignored(("--http-parser",), ("auto", "fast", "python"), "gunicorn", "There is one implementation of HTTP."),
-    Ignored(("--http-protocols",), ("h1",), "gunicorn", "There is HTTP/1 alone yet."),
-    Ignored(("--http2-cleartext",), ("off",), "gunicorn", "There is HTTP/1 alone yet."),
-    Ignored(("--protocol",), ("http",), "gunicorn", "Behind a proxy that speaks uwsgi, use its HTTP."),
-    Ignored(("--http1-keep-alive",), (), "granian", "Connections are kept: --timeout-keep-alive."),
-    Ignored(
-        ("--http1-pipeline-flush", "--no-http1-pipeline-flush"),
-        (),
-        "granian",
-        "Responses that are ready at the same time are written together.",
-    ),
-    Ignored(("--task-impl",), ("asyncio",), "granian", "Requests run in tasks of asyncio."),
-    Ignored(("--runtime-mode",), ("auto", "st"), "granian", "The server runs on the thread of the event loop."),
-    Ignored(
-        ("--runtime-threads", "--blocking-threads"),
-        ("1",),
-        "granian",
-        "The server runs on the thread of the event loop.",
-    ),
-    Ignored(
-        ("--respawn-failed-workers",), (), "granian", "A worker that ends before it is told to is always replaced."
-    ),
-    Ignored(("--worker-tmp-dir",), ("/dev/shm",), "gunicorn", "Heartbeats are in shared memory, not in files."),
-    Ignored(
-        ("--enable-stdio-inheritance", "-R"), (), "gunicorn", "Standard output and standard error are what they are."
-    ),
-    Ignored(("--no-control-socket",), (), "gunicorn", "There is no such socket; signals do what it does."),
-    Ignored(("--log",), (), "granian", "There is a log unless --log-config says otherwise."),
-    Ignored(("--no-metrics",), (), "granian", "There are none unless they are asked for."),
-    Ignored(
-        ("--access-logfile",),
-        ("-",),
-        "gunicorn, hypercorn",
-        "The access log goes to standard output; --log-config can send it to a file.",
-    ),
-    Ignored(
-        ("--error-logfile", "--log-file"),
-        ("-",),
-        "gunicorn, hypercorn",
-        "The log goes to standard error; --log-config can send it to a file.",
-    ),
-)
-"""What command lines for other servers may say as well."""
 
 FOREIGN_KEYWORDS: Final = foreign(IGNORED, OPTIONS)
 """What programs for uvicorn may say as well."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 from itertools import starmap
 from typing import Final
 
-from ferricorn.config import FOREIGN_KEYWORDS, IGNORED, grouped
+from ferricorn.config import FOREIGN_KEYWORDS, grouped
+from ferricorn.ignored import IGNORED
 from ferricorn.keywords import Foreign
 from ferricorn.options import Choice, Ignored, Option, Repeated
 

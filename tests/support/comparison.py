@@ -12,7 +12,8 @@ from pathlib import Path
 import click
 
 from ferricorn import cli
-from ferricorn.config import IGNORED, OPTIONS
+from ferricorn.config import OPTIONS
+from ferricorn.ignored import IGNORED
 
 DOCS = Path(__file__).parents[2] / "docs"
 TAKEN, NOT_TAKEN = ("same", "different"), ("not yet", "refused")
