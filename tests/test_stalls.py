@@ -124,11 +124,17 @@ def test_servers_in_threads_of_one_process_do_not_share_a_signal(
     assert caught() == before
 
 
-def test_the_log_says_it_where_the_lock_is_free(serve: Serve) -> None:
+def test_the_log_says_it_where_the_lock_is_free(serve: Serve, capfd: pytest.CaptureFixture[str]) -> None:
     server = serve(sleeps, stall_warning=0.1)
     assert server.exchange(GET).status == 200
-    server.expect_problem("has been blocked for ", f" by sleeps in {__file__}:", "time.sleep(1.0)")
-    server.expect_problem("The event loop was blocked for ")
+    told: list[str] = []
+    while not told or "The event loop was blocked for " not in told[-1]:
+        told.append(server.log.next_problem())
+    # Where the machine is so busy that a thread does not begin in time, it is written without the log.
+    said = "".join([*told, capfd.readouterr().err])
+    assert "has been blocked for " in said
+    assert f" by sleeps in {__file__}:" in said
+    assert "time.sleep(1.0)" in said
 
 
 def test_the_thread_ends_with_its_server(serve: Serve) -> None:

@@ -22,6 +22,9 @@ use crate::stack::{self, Folders, Found, Frame};
 /// How long to wait for the interpreter lock: code that computes hands it over within some 5 ms.
 const LOCK_WAIT: Duration = Duration::from_millis(150);
 
+/// How long to wait for it when the loop runs again: then it is free, and only a machine that is too busy delays it.
+const LOCK_WAIT_AFTER: Duration = Duration::from_secs(2);
+
 /// The worker's side of the thread. Made on the loop's thread.
 pub(crate) struct Watchdog(Arc<Shared>);
 
@@ -121,9 +124,10 @@ impl Shared {
 
     /// Has the subject logged, by a thread that waits for the interpreter lock or else by one that does without.
     fn tell(self: &Arc<Self>, subject: Subject) {
+        let wait = if matches!(subject, Subject::Back(_)) { LOCK_WAIT_AFTER } else { LOCK_WAIT };
         let telling = Telling::new(subject);
         self.in_thread(&telling, Self::tell_by_python);
-        if !telling.is_taken_within(LOCK_WAIT) {
+        if !telling.is_taken_within(wait) {
             self.in_thread(&telling, Self::tell_without_lock);
         }
     }
