@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import textwrap
 import threading
@@ -14,24 +13,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.client import GET, request
-from tests.support.deadline import DEADLINE
 from tests.support.gunicorn import GunicornProcess, StartGunicorn
+from tests.support.workers import ends
 
 APP = "tests.gunicorn.apps:app"
 POST = request(b"POST", headers=[(b"content-length", b"4")])
 """A request whose body is to follow."""
-
-
-def ends(pid: int) -> bool:
-    """Whether the process `pid` ends, or has ended already. Waits for it."""
-    try:
-        process = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([process], [], [], DEADLINE)[0])
-    finally:
-        os.close(process)
 
 
 def test_sigterm_lets_a_running_request_finish(start_gunicorn: StartGunicorn) -> None:
