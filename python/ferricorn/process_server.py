@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from ferricorn import process
+from ferricorn import logging, process
 from ferricorn._ferricorn import Listener
 from ferricorn.config import Config
 from ferricorn.errors import StartupError
@@ -52,6 +53,8 @@ class CommandServer(ProcessServer):
         if self.discovered:
             say_discovered(self.config)
         self._notifier = Notifier.take(os.environ)
+        # By a handler of Python's: one of the loop's would not be there before the loop.
+        signal.signal(signal.SIGUSR1, lambda *_: logging.reopen())
         try:
             with unwinding(), process.prepared(self.config) as listeners:
                 self._listeners = list(listeners.values())

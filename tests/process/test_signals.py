@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -173,3 +175,26 @@ def test_the_applications_shutdown_is_bounded(start_process: StartProcess) -> No
     assert server.exchange(GET).status == 200
     assert server.stop() == 0
     assert "Application shutdown was not complete after 0.3 seconds: cancelling it." in server.output
+
+
+def test_sigusr1_opens_the_log_files_again(start_process: StartProcess, tmp_path: Path) -> None:
+    """Without worker processes too: the signal does not end the server."""
+    log, rotated = tmp_path / "access.log", tmp_path / "access.log.1"
+    configuration = tmp_path / "log.json"
+    handlers = {
+        "file": {"class": "logging.FileHandler", "filename": str(log)},
+        "console": {"class": "logging.StreamHandler"},
+    }
+    loggers = {
+        "ferricorn": {"handlers": ["console"], "level": "INFO"},
+        "ferricorn.access": {"handlers": ["file"], "propagate": False},
+    }
+    configuration.write_text(json.dumps({"version": 1, "handlers": handlers, "loggers": loggers}))
+    server = start_process("tests.support.apps:hello", "--log-config", str(configuration)).wait_until_running()
+    server.exchange(GET)
+    log.rename(rotated)
+    server.send_signal(signal.SIGUSR1)
+    while not log.exists():
+        server.exchange(GET)
+    assert server.stop() == 0
+    assert "GET / HTTP/1.1" in log.read_text()
