@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 from ferricorn.channel import Channel, Word, pair
@@ -146,7 +146,7 @@ class Template:
         return self._channel.fileno()
 
     def fork(self, row: int | None) -> ForkedWorker:
-        worker = ForkedWorker()
+        worker = ForkedWorker(self._withdraw)
         worker.channel.send_object(row)
         self._asked.append(worker)
         if self._is_ready:
@@ -176,6 +176,14 @@ class Template:
             worker.is_orphan = True
         self._channel.close()
 
+    def _withdraw(self, worker: ForkedWorker) -> bool:
+        """Has `worker` not made, while the import still runs. Whether that was possible."""
+        if self._is_ready:
+            return False
+        self._asked.remove(worker)
+        worker.end.close()
+        return True
+
     def _hear(self, message: list[Any]) -> None:
         match message:
             case [Word.READY]:
@@ -195,8 +203,10 @@ class Template:
 class ForkedWorker:
     """A child of a template process. Its status comes from there."""
 
-    def __init__(self) -> None:
+    def __init__(self, withdraw: Callable[[ForkedWorker], bool]) -> None:
+        """`withdraw` says whether it has kept this worker from being made."""
         self.channel, self.end = pair()
+        self._withdraw = withdraw
         self.pid = 0
         self.status: int | None = None
         self.is_orphan = False
@@ -207,7 +217,12 @@ class ForkedWorker:
         return self.status
 
     def kill(self, number: int) -> None:
-        if self.pid and self.poll() is None:
+        if self.poll() is not None:
+            return
+        if not self.pid:
+            # One that is being forked will find in its channel what it is to do.
+            self.status = -number if self._withdraw(self) else None
+        else:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 

@@ -87,9 +87,10 @@ def test_broken_code_leaves_the_old_workers(start_once: StartProcess, code: Code
     assert server.stop() == 0
 
 
-def test_a_reload_during_a_reload(start_once: StartProcess, code: Code, fifo: Path) -> None:
+@preloaded
+def test_a_reload_during_a_reload(start_once: StartProcess, code: Code, fifo: Path, more: tuple[str, ...]) -> None:
     """What the first one has started never serves."""
-    server = start(start_once, code)
+    server = start(start_once, code, *more)
     code.is_version("two", f"print('importing two', flush=True); open({str(fifo)!r}).read()")
     server.send_signal(SIGHUP)
     server.wait_for_line("importing two")

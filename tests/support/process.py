@@ -11,9 +11,10 @@ import sys
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from signal import SIGTERM, Signals
+from signal import SIGKILL, SIGTERM, Signals
 from typing import IO, Any, Protocol, Self
 
+from tests.soak.processes import descendants
 from tests.support.client import Address, Client, Response
 from tests.support.deadline import DEADLINE
 
@@ -65,9 +66,15 @@ class ServerProcess:
 
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
+            # After a failure. Its workers might wait for something for ever, and hold the output open.
+            workers = descendants(self.process.pid)
             self.process.kill()
+            for pid in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, SIGKILL)
         self.process.wait(DEADLINE)
         self._reader.join(DEADLINE)
+        assert not self._reader.is_alive(), "a process that it has started goes on"
         self._output.close()
 
     @property
