@@ -164,6 +164,7 @@ class Supervisor:
         next_look = time.monotonic()
         while not self._is_over():
             self._pool.step(time.monotonic())
+            self._settle()
             wait = min(self._pool.next_step(), next_look, self._next_alive) - time.monotonic()
             for key, _ in self._selector.select(max(wait, 0.0)):
                 key.data()
@@ -172,7 +173,6 @@ class Supervisor:
             if self._should_exit and not self._pool.stopping:
                 self._stop(patient=False)
             self._reap()
-            self._settle()
             now = time.monotonic()
             if now >= next_look:
                 next_look = now + _LOOK_SECONDS

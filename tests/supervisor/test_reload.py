@@ -8,7 +8,7 @@ from signal import SIGHUP, SIGTERM
 import pytest
 
 from tests.support.process import ServerProcess, StartProcess
-from tests.support.workers import Code, ask, ask_on, finish, held_request, wait_for_answer, wait_for_workers
+from tests.support.workers import Code, ask, ask_on, finish, held_request, wait_for_answer, wait_for_workers, wait_until
 
 preloaded = pytest.mark.parametrize("more", [(), ("--preload",)], ids=["fresh", "preloaded"])
 KEPT = ("--timeout-keep-alive", "60")
@@ -34,8 +34,8 @@ def test_new_code_is_served(start_once: StartProcess, code: Code, more: tuple[st
         server.wait_for_line("Finished server process")
     assert {ask(server).version for _ in range(10)} == {"two"}
     assert not wait_for_workers(server, 2) & old
+    wait_until(lambda: "Reloaded" in server.output, "the reload does not end")
     assert server.stop() == 0
-    assert "Reloaded" in server.output
     assert "ERROR" not in server.output
 
 
