@@ -105,6 +105,8 @@ class Supervisor:
         self._notifier = Notifier.take(os.environ)
         self._next_alive = 0.0 if self._notifier.interval else math.inf
         self._is_reloading = False
+        self._stops_patiently = False
+        """Another process goes on serving."""
         self._stop_at = math.inf
 
     @property
@@ -217,7 +219,7 @@ class Supervisor:
             self._delay_stop()
             return
         self._stops += 1
-        if not self._pool.stopping:
+        if not self._pool.stopping or self._stops_patiently:
             self._stop(patient=False)
         elif number == signal.SIGINT:
             self.status = EXIT_INTERRUPTED
@@ -239,6 +241,7 @@ class Supervisor:
                 if self._successor is not None:
                     # It is the server that was told to stop, not this process of it.
                     self._successor.stop()
+        self._stops_patiently = patient
         self._pool.stop(time.monotonic(), patient=patient)
 
     def _kill_all(self) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.client import Client, request
+from tests.support.deadline import DEADLINE
 from tests.support.process import ServerProcess, StartProcess
 from tests.support.workers import (
     APP,
@@ -18,6 +19,8 @@ from tests.support.workers import (
     Code,
     ask,
     ends,
+    finish,
+    held_request,
     successor,
     wait_for_answer,
     wait_for_workers,
@@ -70,13 +73,28 @@ def test_the_hand_over_has_every_address(start_once: StartProcess, tmp_path: Pat
     with successor(server) as new:
         server.wait_for_line(rf"The new parent process \[{new}\] serves: this one stops")
         assert ends(server.process.pid)
-        assert server.process.wait() == 0
+        assert server.process.wait(DEADLINE) == 0
         for address in server.addresses:
             with Client.connect(address) as client:
                 client.send(request())
                 assert Answer.parse(client.response().body).pid != old
         assert path.stat().st_ino == inode
     assert not path.exists()
+
+
+def test_the_first_stop_signal_after_a_hand_over_is_the_first(start_process: StartProcess) -> None:
+    """It ends the patience with connections that idle, and cuts nothing."""
+    server = start(start_process, "--timeout-keep-alive", "3600")
+    with server.connect() as idle, held_request(server) as client:
+        idle.send(request())
+        idle.response()
+        server.send_signal(signal.SIGUSR2)
+        with successor(server):
+            server.wait_for_line("Waiting for connections to close")
+            server.send_signal(signal.SIGINT)
+            assert idle.ends_in_order()
+            assert finish(client)[1] == b"close"
+            assert server.process.wait(DEADLINE) == 0
 
 
 # --- preload
