@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
+from ferricorn._ferricorn import __version__
 from ferricorn.channel import Channel, Word, pair
 from ferricorn.worker_process import Orders
 
@@ -97,6 +98,7 @@ def _interpreter(code: str, orders: Orders) -> tuple[subprocess.Popen[bytes], Ch
             [sys.executable, *flags, "-c", code.format(descriptor)],
             pass_fds=(descriptor, orders.board, *orders.listeners),
         )
+    ours.send_object(__version__)
     ours.send_object(orders)
     return process, ours
 

@@ -11,32 +11,25 @@ import gc
 import os
 import selectors
 import signal
-import socket
 import sys
 import threading
 from typing import Final
 
-from ferricorn import application, logging
+from ferricorn import application
 from ferricorn.channel import Channel, Word
 from ferricorn.errors import EXIT_STARTUP_FAILURE, StartupError
 from ferricorn.logging import error_log as log
 from ferricorn.loops import loop_factory
-from ferricorn.process import become
 from ferricorn.signals import Inbox
-from ferricorn.worker_process import Orders, ignore_forwarded, run
+from ferricorn.worker_process import begin, run
 
 _SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM)
 
 
 def main(descriptor: int) -> None:
     """The template process. `descriptor`: of its end of the supervisor's channel. Returns in each worker alone."""
-    ignore_forwarded()
-    channel = Channel(socket.socket(fileno=descriptor))
-    orders: Orders = channel.receive_object()
-    sys.path[:] = orders.path
-    logging.configure(orders.config)
+    channel, orders = begin(descriptor)
     try:
-        become(orders.config)
         found = application.find(orders.config)
         loop_factory(orders.config.loop)
     except StartupError as error:

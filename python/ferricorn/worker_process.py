@@ -17,12 +17,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ferricorn import logging
-from ferricorn._ferricorn import Board, Listener
+from ferricorn._ferricorn import Board, Listener, __version__
 from ferricorn.channel import Channel, Word
 from ferricorn.config import Config
+from ferricorn.errors import EXIT_STARTUP_FAILURE, StartupError
+from ferricorn.logging import error_log as log
 from ferricorn.process import become
 from ferricorn.process_server import ProcessServer
 
+_UPGRADED: Final = (
+    "ferricorn {} was upgraded to {} while it runs: SIGUSR2 to the parent process hands over to the new version\n"
+)
 _FORWARDED: Final = (signal.SIGINT, signal.SIGHUP)
 
 
@@ -41,12 +46,31 @@ class Orders:
 
 def main(descriptor: int) -> None:
     """The process of a worker that was started anew. `descriptor`: of its end of the channel."""
+    channel, orders = begin(descriptor)
+    sys.exit(run(orders, channel))
+
+
+def begin(descriptor: int) -> tuple[Channel, Orders]:
+    """What a new process of the server does first. `descriptor`: of its end of the supervisor's channel.
+
+    Ends the process with status 3 where it cannot be what the supervisor wants.
+    """
     ignore_forwarded()
     channel = Channel(socket.socket(fileno=descriptor))
+    version = channel.receive_object()
+    if version != __version__:
+        # Nothing else that it sends can be relied on.
+        sys.stderr.write(_UPGRADED.format(version, __version__))
+        sys.exit(EXIT_STARTUP_FAILURE)
     orders: Orders = channel.receive_object()
     sys.path[:] = orders.path
-    become(orders.config)
-    sys.exit(run(orders, channel))
+    logging.configure(orders.config)
+    try:
+        become(orders.config)
+    except StartupError as error:
+        log.error("%s", error)
+        sys.exit(EXIT_STARTUP_FAILURE)
+    return channel, orders
 
 
 def run(orders: Orders, channel: Channel, found: object = None) -> int:
