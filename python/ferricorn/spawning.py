@@ -21,8 +21,10 @@ from ferricorn.worker_process import Orders
 
 _LAST_SECONDS: Final = 2.0
 """How long a template may take to end."""
-_FRESH: Final = "from ferricorn.worker_process import main; main({})"
-_TEMPLATE: Final = "from ferricorn.template import main; main({})"
+_FRESH: Final = "ferricorn.worker_process"
+_TEMPLATE: Final = "ferricorn.template"
+_CODE: Final = "import sys; sys.path[:] = {path!r}; from {module} import main; main({descriptor})"
+"""With the supervisor's sys.path before anything is imported: it begins with the current folder in neither or both."""
 _GONE: Final = -int(signal.SIGKILL)
 """The status of a process of which nobody can say how it ended."""
 
@@ -88,14 +90,15 @@ class FreshWorker:
         self._process.send_signal(number)
 
 
-def _interpreter(code: str, orders: Orders) -> tuple[subprocess.Popen[bytes], Channel]:
-    """A new interpreter like this one that runs `code` with the descriptor of a channel, on which it finds `orders`."""
+def _interpreter(module: str, orders: Orders) -> tuple[subprocess.Popen[bytes], Channel]:
+    """A new interpreter like this one, in `main` of `module` with a channel's descriptor; `orders` are sent to it."""
     ours, theirs = pair()
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001 (as multiprocessing does)
     with theirs:
         descriptor = theirs.fileno()
+        code = _CODE.format(path=list(orders.path), module=module, descriptor=descriptor)
         process = subprocess.Popen(
-            [sys.executable, *flags, "-c", code.format(descriptor)],
+            [sys.executable, *flags, "-c", code],
             pass_fds=(descriptor, orders.board, *orders.listeners),
         )
     ours.send_object(__version__)

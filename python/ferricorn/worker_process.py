@@ -1,7 +1,6 @@
 """A worker process: a server that is told by the supervisor, over a channel, when to stop.
 
-`python -c "from ferricorn.worker_process import main; main(FD)"` is how it comes to life, FD being its end of the
-channel; with --preload, template.py forks it.
+`python -c` of a line in spawning.py that calls `main` is how it comes to life; with --preload, template.py forks it.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Orders:
     board: int
     """Descriptor of the memory in which workers count."""
     path: Sequence[str]
-    """sys.path."""
+    """sys.path, in effect from the first import."""
 
 
 def main(descriptor: int) -> None:
@@ -63,7 +62,6 @@ def begin(descriptor: int) -> tuple[Channel, Orders]:
         sys.stderr.write(_UPGRADED.format(version, __version__))
         sys.exit(EXIT_STARTUP_FAILURE)
     orders: Orders = channel.receive_object()
-    sys.path[:] = orders.path
     logging.configure(orders.config)
     try:
         become(orders.config)

@@ -55,6 +55,17 @@ def test_a_script_without_a_guard(tmp_path: Path) -> None:
         assert server.output.count("the script runs") == 1
 
 
+def test_a_current_folder_with_names_of_the_library(tmp_path: Path) -> None:
+    """Workers have the sys.path of their parent from the beginning, and it does not begin with that folder."""
+    (tmp_path / "logging.py").write_text("raise ImportError('this is not the logging that is meant')")
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    (scripts / "main.py").write_text(dedent(UNGUARDED))
+    with Program(tmp_path, str(scripts / "main.py")) as server:
+        assert ask(server.wait_until_running())
+        assert server.stop() == 0
+
+
 def test_in_a_thread_that_ends_with_its_program(tmp_path: Path) -> None:
     with program(tmp_path, IN_A_THREAD) as server:
         pid = ask(server.wait_until_running()).pid

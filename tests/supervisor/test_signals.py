@@ -12,6 +12,7 @@ from signal import SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1
 
 import pytest
 
+from tests.soak.processes import descendants
 from tests.support.client import request
 from tests.support.process import ServerProcess, StartProcess
 from tests.support.workers import APP, ask, ends, finish, held_request, wait_for_workers, wait_until
@@ -32,6 +33,25 @@ def test_a_stop_lets_running_requests_finish(start_process: StartProcess, number
         assert client.ends()
     assert server.wait() == 0
     assert "shut down" in server.output
+
+
+@pytest.mark.parametrize("more", [(), ("--preload",)], ids=["fresh", "preloaded"])
+@pytest.mark.parametrize("number", [SIGTERM, SIGINT], ids=lambda number: number.name)
+def test_a_stop_may_reach_every_process(
+    start_process: StartProcess, number: signal.Signals, more: tuple[str, ...]
+) -> None:
+    """As a terminal sends SIGINT, and systemd SIGTERM by default (KillMode=control-group)."""
+    server = start(start_process, *more, workers=2)
+    wait_for_workers(server, 2)
+    with held_request(server) as client:
+        for pid in (*descendants(server.process.pid), server.process.pid):
+            os.kill(pid, number)
+        server.wait_for_line("Waiting for connections to close")
+        assert finish(client)[1] == b"close"
+        assert client.ends()
+    assert server.wait() == 0
+    assert "ERROR" not in server.output
+    assert "Traceback" not in server.output
 
 
 def test_a_stop_closes_idle_connections_at_once(start_process: StartProcess) -> None:
