@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Final
 
 from ferricorn.config import Config
+
+_LONGEST_PAUSE: Final = 5.0
+"""Seconds between two looks that count. After more, this process was stopped itself, and the worker perhaps with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +32,14 @@ class Pulse:
         self._beats = (0, 0)
         self._process_moved = now
         self._loop_moved = now
+        self._looked = now
 
     def look(self, beats: tuple[int, int], now: float) -> None:
         """Takes down what the board says: the beats of the process and of its loop."""
+        unseen = max(now - self._looked - _LONGEST_PAUSE, 0.0)
+        self._looked = now
+        self._process_moved += unseen
+        self._loop_moved += unseen
         if beats[0] != self._beats[0]:
             self._process_moved = now
         if beats[1] != self._beats[1]:
