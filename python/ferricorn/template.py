@@ -15,7 +15,7 @@ import sys
 import threading
 from typing import Final
 
-from ferricorn import application
+from ferricorn import application, logging
 from ferricorn.channel import Channel, Word
 from ferricorn.errors import EXIT_STARTUP_FAILURE, StartupError
 from ferricorn.logging import error_log as log
@@ -40,6 +40,8 @@ def main(descriptor: int) -> None:
         worker = _fork_as_asked(channel, inbox)
     # From here on this is a worker.
     channel.close()
+    # What the import has opened may have been renamed since: a rotation is told to workers alone.
+    logging.reopen()
     sys.exit(run(orders, worker, found))
 
 

@@ -8,14 +8,39 @@ import os
 import signal
 import subprocess
 from pathlib import Path
-from signal import SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1
+from signal import SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1
 
 import pytest
 
 from tests.soak.processes import descendants
 from tests.support.client import request
 from tests.support.process import ServerProcess, StartProcess
-from tests.support.workers import APP, ask, ends, finish, held_request, wait_for_workers, wait_until
+from tests.support.workers import (
+    APP,
+    Code,
+    ask,
+    ends,
+    finish,
+    held_request,
+    wait_for_answer,
+    wait_for_workers,
+    wait_until,
+)
+
+LOGGING = """
+import logging
+
+from tests.support.worker_apps import Answering
+
+logging.basicConfig(filename={file!r}, format="%(process)d", level="INFO")
+
+class Logging(Answering):
+    async def __call__(self, *arguments):
+        logging.info("called")
+        await super().__call__(*arguments)
+
+app = Logging("one")
+"""
 
 
 def start(start_process: StartProcess, *more: str, workers: int = 1, **environment: str) -> ServerProcess:
@@ -178,3 +203,20 @@ def test_sigusr1_opens_the_log_files_again(start_once: StartProcess, tmp_path: P
     wait_until(lambda: has_all_workers(log), "the new file does not have lines of all workers")
     assert server.stop() == 0
     assert not {pid for pid in workers if os.path.exists(f"/proc/{pid}")}
+
+
+def test_a_worker_that_is_forked_after_a_rotation_writes_to_the_new_file(start_once: StartProcess, code: Code) -> None:
+    """The application has opened the file in its import: it is open in the process that workers are forked from."""
+    log = code.folder / "application.log"
+    code.write(LOGGING.format(file=str(log)))
+    arguments = (*code.arguments, "--workers", "1", "--preload")
+    server = start_once(*arguments, environment=code.environment).wait_until_running()
+    old = ask(server).pid
+    assert str(old) in log.read_text().split()
+    log.rename(code.folder / "application.log.1")
+    server.send_signal(SIGUSR1)
+    wait_until(log.exists, "the file is not opened again")
+    os.kill(old, SIGKILL)
+    new = wait_for_answer(server, lambda answer: answer.pid != old).pid
+    assert str(new) in log.read_text().split()
+    assert server.stop() == 0
