@@ -312,6 +312,14 @@ class Config:
         aliases={"-w": "gunicorn, hypercorn"},
         fallbacks=("WEB_CONCURRENCY",),
     )
+    threads: int | None = option(
+        Number("NUMBER", 0, 10_000),
+        None,
+        PROCESS,
+        "Event loops of each process that serves, each in a thread of its own, for a free-threaded Python; 0 is one "
+        "for each CPU. Without this option, there is one.",
+        uvicorn="",
+    )
     preload: bool = option(
         Flag(),
         False,
@@ -594,6 +602,11 @@ class Config:
         if self.reload:
             return 1
         return cpus() if self.workers == 0 else self.workers or 1
+
+    @property
+    def thread_count(self) -> int:
+        """How many event loops each process that serves is to have."""
+        return cpus() if self.threads == 0 else self.threads or 1
 
     def native_options(self) -> dict[str, object]:
         """What the native worker reads: each native option by its name, header fields in bytes, names in lower case.

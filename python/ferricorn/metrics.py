@@ -38,7 +38,7 @@ def serving(config: Config, board: Board, predecessor: Predecessor | None = None
 
 @contextlib.contextmanager
 def counted(config: Config) -> Iterator[Board | None]:
-    """A board for one worker, answered for; None where nobody asks."""
-    board = None if config.metrics_bind is None else Board(1)
+    """A board for one worker, a row for each of its threads, answered for; None where nobody asks."""
+    board = None if config.metrics_bind is None else Board(config.thread_count)
     with contextlib.nullcontext() if board is None else serving(config, board):
         yield board

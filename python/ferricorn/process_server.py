@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -69,12 +70,19 @@ class CommandServer(ProcessServer):
         super()._announce(listeners)
         self._notifier.ready(f"Serving on {', '.join(self.addresses)}")
         if self._notifier.interval:
+            self._turned: set[Server] = set(self._others)
+            """Further servers whose loops have turned since the watchdog was fed."""
             self._feed_watchdog()
 
     def _feed_watchdog(self) -> None:
-        """From the event loop, so that one that is blocked goes hungry."""
-        self._notifier.alive()
-        asyncio.get_running_loop().call_later(self._notifier.interval, self._feed_watchdog)
+        """From the event loops, so that one that is blocked goes hungry."""
+        waits = len(self._turned) < len(self._others)
+        asyncio.get_running_loop().call_later(self._notifier.interval / (8 if waits else 1), self._feed_watchdog)
+        if not waits:
+            self._notifier.alive()
+            self._turned.clear()
+            for other in self._others:
+                other.ping(functools.partial(self._turned.add, other))
 
     async def _finish(self, serving: Serving | None, lifespan: Lifespan, patient: bool) -> None:
         self._notifier.stopping("Shutting down")

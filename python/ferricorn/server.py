@@ -18,7 +18,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ferricorn import application, logging, metrics, process
 from ferricorn._ferricorn import Board, Listener
@@ -32,6 +32,9 @@ from ferricorn.serving import LOOK_SECONDS, Serving, bound, closing, ends_before
 from ferricorn.signals import Repeat, captured
 from ferricorn.sockets import ListeningServer, adopted
 from ferricorn.tracing import traced
+
+if TYPE_CHECKING:
+    from ferricorn.threads import ThreadServer
 
 _NEVER_CALLED: Final = {
     "startup": "put it into the application's lifespan, or after wait_started()",
@@ -64,7 +67,8 @@ class Server:
         self._listeners = listeners
         self._sockets: Sequence[socket.socket] | None = None
         self._board: Board | None = None
-        self._row = 0
+        self._rows: Sequence[int] = ()
+        self._others: Sequence[ThreadServer] = ()
         self._repeat = Repeat.HANDLED
         self.addresses: tuple[str, ...] = ()
         """Where it listens, once started, in the syntax of `bind`, with the real port: ("127.0.0.1:8000",)."""
@@ -107,6 +111,7 @@ class Server:
     def should_exit(self, value: bool) -> None:
         self._should_exit = value
         self._wake(self._stop, value)
+        self._tell_others()
 
     @property
     def force_exit(self) -> bool:
@@ -118,6 +123,7 @@ class Server:
         self._force_exit = value
         self._wake(self._hurry, value)
         self._wake(self._force, value)
+        self._tell_others()
 
     async def wait_started(self) -> None:
         """Returns when the server serves, in any event loop. Raises StartupError when the server cannot start."""
@@ -215,6 +221,14 @@ class Server:
                 gc.unfreeze()
 
     async def _serve(self, found: object) -> None:
+        self._begin_loop()
+        log.info("Started server process [%d]", os.getpid())
+        adapted = await application.make(found, self.config)
+        with closing(self._listen()) as listeners, self._counted() as (self._board, self._rows):
+            await self._live(adapted, listeners)
+        log.info("Finished server process [%d]", os.getpid())
+
+    def _begin_loop(self) -> None:
         self._loop = asyncio.get_running_loop()
         # Asked for before there was a loop to wake.
         if self._should_exit:
@@ -222,21 +236,19 @@ class Server:
         if self._force_exit:
             self._hurry.set()
             self._force.set()
-        log.info("Started server process [%d]", os.getpid())
-        adapted = await application.make(found, self.config)
-        with closing(self._listen()) as listeners, self._counted() as (self._board, self._row):
-            lifespan = Lifespan(adapted, self.config.lifespan)
-            if await ends_before(lifespan.startup(), self._stop):
-                await self._serve_until_stopped(adapted, listeners, lifespan)
-            else:
-                log.info("Stopped before the application had started.")
-        log.info("Finished server process [%d]", os.getpid())
+
+    async def _live(self, adapted: Application, listeners: Sequence[Listener]) -> None:
+        lifespan = Lifespan(adapted, self.config.lifespan)
+        if await ends_before(lifespan.startup(), self._stop):
+            await self._serve_until_stopped(adapted, listeners, lifespan)
+        else:
+            self._say("Stopped before the application had started.")
 
     @contextlib.contextmanager
-    def _counted(self) -> Iterator[tuple[Board | None, int]]:
-        """Where the worker counts, and its row there: the server's own board, answered for, where somebody asks."""
+    def _counted(self) -> Iterator[tuple[Board | None, Sequence[int]]]:
+        """Where the threads count, and their rows there: the server's own board, answered for, where somebody asks."""
         with metrics.counted(self.config) as board:
-            yield board, 0
+            yield board, range(self.config.thread_count)
 
     def _listen(self) -> Sequence[Listener]:
         if self._sockets is not None:
@@ -249,24 +261,88 @@ class Server:
         serving: Serving | None = None
         patient = True
         try:
-            serving = Serving(
-                self._traced(adapted),
-                self.config,
-                listeners,
-                lifespan.state,
-                limit_reached=self._limit_reached,
-                board=self._board,
-                row=self._row,
-            )
-            self._serving = serving
-            self._announce(listeners)
-            await self._stop.wait()
+            if await self._has_others(adapted, listeners):
+                serving = Serving(
+                    self._traced(adapted),
+                    self.config,
+                    listeners,
+                    lifespan.state,
+                    limit_reached=self._limit_reached,
+                    board=self._board,
+                    row=self._rows[0] if self._rows else 0,
+                )
+                self._serving = serving
+                self._announce(listeners)
+                await self._stop.wait()
         except asyncio.CancelledError:
             patient = False
             raise
         finally:
             await self._finish(serving, lifespan, patient)
             self._serving = None
+
+    async def _has_others(self, adapted: Application, listeners: Sequence[Listener]) -> bool:
+        """Whether all further threads serve; not where it is stopped before. Raises StartupError where one cannot."""
+        return self.config.thread_count == 1 or await ends_before(self._start_others(adapted, listeners), self._stop)
+
+    async def _start_others(self, adapted: Application, listeners: Sequence[Listener]) -> None:
+        # Here, for its servers are of this class.
+        from ferricorn.threads import ThreadServer
+
+        self._warn_of_lock()
+        factory = loop_factory(self.config.loop)
+        rows = self._rows or range(self.config.thread_count)
+        self._others = [
+            ThreadServer(
+                self.config,
+                listeners,
+                adapted,
+                board=self._board,
+                row=row,
+                on_limit=lambda limit: self._call_soon(lambda: self._other_reached_limit(limit)),
+                on_end=lambda: self._call_soon(self._other_ended),
+            )
+            for row in rows[1:]
+        ]
+        for other in self._others:
+            other.start(factory)
+        # Told to stop just before there was anybody to tell.
+        self._tell_others()
+        await asyncio.gather(*(other.wait_started() for other in self._others))
+        if any(other.ended.done() for other in self._others):
+            self.should_exit = True
+
+    def _warn_of_lock(self) -> None:
+        from ferricorn.threads import warn_of_lock
+
+        warn_of_lock(self.config)
+
+    def _other_reached_limit(self, limit: int) -> None:
+        if not self._should_exit:
+            self._limit_reached(limit)
+
+    def _other_ended(self) -> None:
+        # All stop together, whatever one of them has stopped for. Before that, what kept it from serving is raised.
+        if self.started:
+            self.should_exit = True
+
+    def _tell_others(self) -> None:
+        for other in self._others:
+            other.follow(self)
+
+    async def _await_others(self) -> None:
+        if not self._others:
+            return
+        from ferricorn.threads import ended, served
+
+        await served(self._others)
+        if any(other.gave_up for other in self._others):
+            self._gave_up()
+        await ended(self._others)
+
+    def _say(self, message: str, *arguments: object) -> None:
+        """Logs what is said once for the process."""
+        log.info(message, *arguments)
 
     def _limit_reached(self, limit: int) -> None:
         log.info("Stopping after %d requests, as limit_max_requests says.", limit)
@@ -292,9 +368,19 @@ class Server:
 
     async def _finish(self, serving: Serving | None, lifespan: Lifespan, patient: bool) -> None:
         """Drains within the graceful timeout, or cuts at once where not `patient`; then lifespan shutdown (LIFE-10)."""
-        log.info("Shutting down")
+        self._say("Shutting down")
         for given in self._sockets or ():
             given.close()
+        if self._others:
+            self.should_exit = True
+        if not patient:
+            self._hurry_others()
+        try:
+            await self._finish_here(serving, lifespan, patient)
+        finally:
+            await self._await_others()
+
+    async def _finish_here(self, serving: Serving | None, lifespan: Lifespan, patient: bool) -> None:
         try:
             finished = serving is None or await self._close(serving, patient)
         except asyncio.CancelledError:
@@ -345,8 +431,17 @@ class Server:
             self._call_soon(self._begin_delay)
         else:
             if number == signal.SIGQUIT:
-                self._wake(self._hurry, True)
+                self._hurry_up()
             self.should_exit = True
+
+    def _hurry_up(self) -> None:
+        """Waits for requests no longer, once it stops."""
+        self._wake(self._hurry, True)
+        self._hurry_others()
+
+    def _hurry_others(self) -> None:
+        for other in self._others:
+            other.hurry()
 
     def _delays(self) -> bool:
         """Whether SIGTERM begins the drain delay: the first one does, while the server serves."""
@@ -358,8 +453,20 @@ class Server:
         if self._serving is not None:
             seconds = self.config.drain_delay
             say_delay(seconds)
-            self._serving.set_healthy(False)
+            self._say_unhealthy()
             asyncio.get_running_loop().call_later(seconds, self._end_delay)
+
+    def _say_unhealthy(self) -> None:
+        if self._serving is not None:
+            self._serving.set_healthy(False)
+        for other in self._others:
+            other.say_unhealthy()
+
+    def _hasten(self) -> None:
+        if self._serving is not None:
+            self._serving.hasten()
+        for other in self._others:
+            other.hasten()
 
     def _end_delay(self) -> None:
         self.should_exit = True

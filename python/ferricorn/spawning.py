@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from ferricorn._ferricorn import __version__
@@ -48,8 +48,8 @@ class WorkerProcess(Protocol):
 class Nursery(Protocol):
     """Where worker processes come from."""
 
-    def start(self, generation: int, orders: Orders, row: int | None) -> WorkerProcess:
-        """A new worker, which counts in this row, if in any. Those of one generation have the same code."""
+    def start(self, generation: int, orders: Orders, rows: Sequence[int]) -> WorkerProcess:
+        """A new worker, whose threads count in these rows, if in any. Those of one generation have the same code."""
 
     def keep(self, generations: Iterable[int]) -> None:
         """No worker of another generation will be asked for."""
@@ -60,9 +60,9 @@ class Nursery(Protocol):
 class FreshWorkers:
     """Each worker is a new interpreter, which imports the application itself."""
 
-    def start(self, _generation: int, orders: Orders, row: int | None) -> WorkerProcess:
+    def start(self, _generation: int, orders: Orders, rows: Sequence[int]) -> WorkerProcess:
         process, channel = _interpreter(_FRESH, orders)
-        channel.send_object(row)
+        channel.send_object(rows)
         return FreshWorker(process, channel)
 
     def keep(self, generations: Iterable[int]) -> None:
@@ -114,12 +114,12 @@ class ForkedWorkers:
         self._selector = selector
         self._templates: dict[int, Template] = {}
 
-    def start(self, generation: int, orders: Orders, row: int | None) -> WorkerProcess:
+    def start(self, generation: int, orders: Orders, rows: Sequence[int]) -> WorkerProcess:
         template = self._templates.get(generation)
         if template is None:
             template = self._templates[generation] = Template(orders)
             self._selector.register(template, selectors.EVENT_READ, lambda: self._hear(generation))
-        return template.fork(row)
+        return template.fork(rows)
 
     def keep(self, generations: Iterable[int]) -> None:
         for generation in self._templates.keys() - set(generations):
@@ -150,9 +150,9 @@ class Template:
     def fileno(self) -> int:
         return self._channel.fileno()
 
-    def fork(self, row: int | None) -> ForkedWorker:
+    def fork(self, rows: Sequence[int]) -> ForkedWorker:
         worker = ForkedWorker(self._withdraw)
-        worker.channel.send_object(row)
+        worker.channel.send_object(rows)
         self._asked.append(worker)
         if self._is_ready:
             self._ask(worker)

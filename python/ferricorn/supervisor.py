@@ -32,6 +32,7 @@ from ferricorn.serving import longest_drain
 from ferricorn.signals import Inbox
 from ferricorn.spawning import ForkedWorkers, FreshWorkers, Nursery, WorkerProcess
 from ferricorn.systemd import Notifier
+from ferricorn.threads import warn_of_lock
 from ferricorn.worker_process import Orders
 
 _LOOK_SECONDS: Final = 0.5
@@ -54,7 +55,7 @@ _SIGNALS: Final = (
     signal.SIGUSR2,
     signal.SIGCHLD,
 )
-_SPARE_ROWS: Final = 128
+_SPARE_WORKERS: Final = 128
 """So many workers beyond their number may count: those that still stop, those of SIGTTIN. No others do."""
 _NEEDS_NAME: Final = "Worker processes import the application: it has to be given as text, for example 'main:app'."
 _FIXED: Final = ("addresses", "backlog", "uds_mode", "pid_file", "umask", "metrics_bind", "preload", "reload")
@@ -68,9 +69,10 @@ class Worker:
 
     member: Member
     process: WorkerProcess
-    row: int | None
-    """Where it counts on the board; None where there is no place for it."""
-    pulse: Pulse
+    rows: Sequence[int]
+    """Where its threads count on the board; empty where there is no place for them."""
+    pulses: Sequence[Pulse]
+    """Of the event loop that counts in each row."""
 
 
 class Supervisor:
@@ -93,7 +95,7 @@ class Supervisor:
         self._has_announced = False
         self._listeners: Mapping[str, Listener] = {}
         self._metrics: Mapping[str, Listener] = {}
-        self._board = Board(config.worker_count + _SPARE_ROWS)
+        self._board = Board((config.worker_count + _SPARE_WORKERS) * config.thread_count)
         self._rows = list(reversed(range(self._board.rows)))
         self._workers: dict[Member, Worker] = {}
         self._inbox = Inbox(_SIGNALS)
@@ -128,6 +130,7 @@ class Supervisor:
             if self.discovered:
                 say_discovered(self.config)
             log.info("Started parent process [%d]", os.getpid())
+            warn_of_lock(self.config)
             with process.prepared(self.config, self._predecessor) as self._listeners:
                 self.addresses = tuple(listener.address for listener in self._listeners.values())
                 with metrics.serving(self.config, self._board, self._predecessor) as self._metrics:
@@ -327,7 +330,7 @@ class Supervisor:
         now = time.monotonic()
         match message:
             case [Word.READY]:
-                worker.pulse = Pulse(now)
+                worker.pulses = _pulses(worker.rows, now)
                 self._pool.became_ready(worker.member, now)
                 if self._stop_at < math.inf:
                     worker.process.channel.send(Word.UNHEALTHY)
@@ -346,6 +349,8 @@ class Supervisor:
             self._predecessor.tell_ready()
 
     def _retire(self, worker: Worker, verdict: Verdict) -> None:
+        if worker.member.stage is not Stage.READY:
+            return
         log.info("Worker process [%d] is replaced: it %s", worker.process.pid, verdict.sentence)
         self._board.count_restart(verdict.reason)
         self._pool.retires(worker.member)
@@ -362,9 +367,9 @@ class Supervisor:
         self._unwatch(worker.process.channel.fileno())
         worker.process.channel.close()
         del self._workers[worker.member]
-        if worker.row is not None:
-            self._board.retire(worker.row)
-            self._rows.append(worker.row)
+        for row in worker.rows:
+            self._board.retire(row)
+            self._rows.append(row)
         if worker.member.stage is Stage.STOPPING:
             log.debug("Worker process [%d] %s", worker.process.pid, _how(status))
         else:
@@ -382,10 +387,11 @@ class Supervisor:
                 self._look_at(worker, now)
 
     def _look_at(self, worker: Worker, now: float) -> None:
+        for row, pulse in zip(worker.rows, worker.pulses, strict=True):
+            pulse.look(self._board.beats(row), now)
         limit = self.config.timeout_worker_healthcheck
-        if worker.row is not None:
-            worker.pulse.look(self._board.beats(worker.row), now)
-        if worker.row is not None and limit and (verdict := worker.pulse.verdict(limit, now)):
+        verdicts = [pulse.verdict(limit, now) for pulse in worker.pulses] if limit else []
+        if verdict := next(filter(None, verdicts), None):
             log.error("Worker process [%d] %s: killed", worker.process.pid, verdict.sentence)
             worker.process.kill(signal.SIGKILL)
         elif worker.member.stage is Stage.READY:
@@ -408,10 +414,11 @@ class Supervisor:
 
     def start(self, member: Member) -> None:
         descriptors = tuple(listener.fileno() for listener in self._listeners.values())
-        row = self._rows.pop() if self._rows else None
+        threads = self.config.thread_count
+        rows = [self._rows.pop() for _ in range(threads)] if len(self._rows) >= threads else []
         orders = Orders(self.config, descriptors, self._board.fileno(), sys.path)
-        started = self._nursery.start(member.generation, orders, row)
-        worker = self._workers[member] = Worker(member, started, row, Pulse(time.monotonic()))
+        started = self._nursery.start(member.generation, orders, rows)
+        worker = self._workers[member] = Worker(member, started, rows, _pulses(rows, time.monotonic()))
         self._watch(started.channel.fileno(), lambda: self._hear(worker))
 
     def stop(self, member: Member, *, patient: bool) -> float:
@@ -449,6 +456,10 @@ class Supervisor:
 
 def _nursery(config: Config, selector: selectors.BaseSelector) -> Nursery:
     return ForkedWorkers(selector) if config.preload and not config.reload else FreshWorkers()
+
+
+def _pulses(rows: Sequence[int], now: float) -> list[Pulse]:
+    return [Pulse(now) for _ in rows]
 
 
 def _relative(path: Path) -> str:

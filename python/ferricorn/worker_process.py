@@ -74,12 +74,12 @@ def begin(descriptor: int) -> tuple[Channel, Orders]:
 def run(orders: Orders, channel: Channel, found: object = None) -> int:
     """Serves until the supervisor says otherwise, `found` where it has been imported already. The exit status."""
     ignore_forwarded()
-    board, row = Board.attach(orders.board), channel.receive_object()
+    board, rows = Board.attach(orders.board), channel.receive_object()
     os.close(orders.board)
     listeners = [Listener.bind(f"fd://{descriptor}") for descriptor in orders.listeners]
     server = WorkerServer(orders.config, listeners, channel, found)
-    if row is not None:
-        server.place = (board, row)
+    if rows:
+        server.place = (board, rows)
     signal.signal(signal.SIGUSR1, lambda *_: logging.reopen())
     server.run()
     return server.status
@@ -97,8 +97,8 @@ class WorkerServer(ProcessServer):
 
     def __init__(self, config: Config, listeners: Sequence[Listener], channel: Channel, found: object) -> None:
         super().__init__(config, listeners)
-        self.place: tuple[Board | None, int] = (None, 0)
-        """Where it counts, and its row there."""
+        self.place: tuple[Board | None, Sequence[int]] = (None, ())
+        """Where it counts, and the rows of its threads there."""
         self._channel = channel
         self._preloaded = found
 
@@ -106,7 +106,7 @@ class WorkerServer(ProcessServer):
         self._channel.send(Word.RETIRE, f"has served {limit} requests")
 
     @contextlib.contextmanager
-    def _counted(self) -> Iterator[tuple[Board | None, int]]:
+    def _counted(self) -> Iterator[tuple[Board | None, Sequence[int]]]:
         # The supervisor answers for it.
         yield self.place
 
@@ -143,10 +143,12 @@ class WorkerServer(ProcessServer):
                 self.should_exit = True
                 self.force_exit = True
             case [Word.UNHEALTHY]:
-                if self._serving is not None:
-                    self._serving.set_healthy(False)
+                self._say_unhealthy()
             case [Word.REOPEN]:
                 logging.reopen()
+
+    def _warn_of_lock(self) -> None:
+        """The supervisor has."""
 
     def _delays(self) -> bool:
         """Never: the supervisor does, or the others go on serving."""
@@ -155,8 +157,8 @@ class WorkerServer(ProcessServer):
     def _end(self, patient: bool, timeout: float) -> None:
         self.drains_patiently = patient
         self.timeout_graceful_shutdown = timeout
-        if self.should_exit and not patient and self._serving is not None:
-            self._serving.hasten()
+        if self.should_exit and not patient:
+            self._hasten()
         self.should_exit = True
 
     def _on_signal(self, number: int) -> None:
