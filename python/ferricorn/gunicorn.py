@@ -50,7 +50,7 @@ _MEANINGLESS: Final = ("http", "reset_contextvars")
 _OF_THE_SUPERVISOR: Final = (
     *("host", "port", "bind", "uds", "fd", "pid_file", "user", "group", "umask", "metrics_bind", "workers", "preload"),
     "threads",
-    *("limit_worker_memory", "limit_worker_lifetime", "timeout_worker_start", "timeout_worker_healthcheck"),
+    *("limit_worker_memory", "limit_worker_lifetime", "timeout_worker_healthcheck"),
 )
 """Options that a worker of gunicorn's does not have: sockets and processes are the arbiter's."""
 
