@@ -98,7 +98,8 @@ def test_pipelined_requests_are_one_write(serve: Serve, replaced: Callable[[], O
             client.response()
         lines = output.lines(3)
     assert [line.split()[4] for line in lines] == ["/1", "/2", "/3"]
-    assert len(output.writes) == 1, "they were finished in one turn"
+    # Before Python 3.12 a task begins with the loop's next round, and each response has a turn of its own.
+    assert len(output.writes) == 1 or sys.version_info < (3, 12), "they were finished in one turn"
 
 
 def test_records_say_the_same_as_lines(serve: Serve, replaced: Callable[[], Output]) -> None:

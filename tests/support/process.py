@@ -151,7 +151,9 @@ class Program(ServerProcess):
     """A program of somebody's own that serves: `python ARGUMENTS` in `folder`."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
-        super().__init__("")
+        # The applications are in the tests' own package.
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        super().__init__("", environment={"PYTHONPATH": path})
         self._command = [sys.executable, *arguments]
         self._folder = folder
 
