@@ -67,7 +67,7 @@ def test_preloaded_application_and_factory(start_gunicorn: StartGunicorn) -> Non
     server = start_gunicorn("tests.gunicorn.apps:create_app()", "--preload", "--workers", "2").wait_until_running()
     workers = {str(server.wait_for_worker()).encode() for _ in range(2)}
     assert server.exchange(GET).body in workers
-    assert server.stop() == 0
+    assert server.wait_until_serving(workers=2).stop() == 0
 
 
 def test_who_is_believed_is_gunicorns_setting(start_gunicorn: StartGunicorn, tmp_path: Path) -> None:
@@ -196,6 +196,5 @@ def test_what_cannot_be_served_is_refused_before_there_are_workers(
 def test_settings_without_effect_are_told_once(start_gunicorn: StartGunicorn) -> None:
     server = start_gunicorn(APP, "--threads", "4", "--workers", "2").wait_until_running()
     server.wait_for_line("threads has no effect on Ferricorn's worker")
-    assert server.exchange(GET).status == 200
-    server.stop()
+    server.wait_until_serving(workers=2).stop()
     assert server.output.count("has no effect") == 1

@@ -129,7 +129,7 @@ def test_sighup_replaces_the_workers_and_cuts_no_idle_connection(start_gunicorn:
             assert client.ends()
     assert all(ends(pid) for pid in old)
     assert int(server.exchange(GET).body) not in old
-    assert server.stop() == 0
+    assert server.wait_until_serving(workers=4).stop() == 0
 
 
 def test_an_idle_connection_is_not_waited_for_longer_than_its_time(start_gunicorn: StartGunicorn) -> None:
