@@ -17,8 +17,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use asgi::{Headers, Message, Outcome, ResponseStart, SendError};
-use ferricorn_proto::http1::{Closing, Connection, Drain, Finished, Input};
-use ferricorn_proto::{Content, Limits, Now, Piece};
+use ferricorn_proto::http1::Connection;
+use ferricorn_proto::{Closing, Content, Drain, Finished, Input, Limits, Now, Piece};
 use libfuzzer_sys::fuzz_target;
 use support::client::{End, Response, read_responses};
 use support::model::{Asked, Model, Refusal};

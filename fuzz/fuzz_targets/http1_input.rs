@@ -9,8 +9,7 @@
 mod support;
 
 use asgi::{Headers, ResponseStart};
-use ferricorn_proto::Limits;
-use ferricorn_proto::http1::Closing;
+use ferricorn_proto::{Closing, Limits};
 use libfuzzer_sys::fuzz_target;
 use support::client::{End, read_responses};
 use support::{Action, Driver, Seen};

@@ -12,8 +12,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use asgi::{Headers, ResponseStart};
-use ferricorn_proto::http1::{Connection, Input};
-use ferricorn_proto::{Content, Limits, Now};
+use ferricorn_proto::http1::Connection;
+use ferricorn_proto::{Content, Input, Limits, Now};
 
 const BATCH: usize = 32;
 const ROUNDS: usize = 20_000;

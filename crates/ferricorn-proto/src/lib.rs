@@ -14,6 +14,7 @@
 //!
 //! - [`http1`]: the connection of HTTP/1.0 and HTTP/1.1.
 //! - [`forwarded`], [`proxy_protocol`]: what proxies tell of a request and of a connection.
+//! - `protocol`: the events, and what a driver is told, whatever the version.
 //! - `exchange`: the one state machine that checks the order and meaning of an application's events for every protocol.
 //! - `semantics`: what RFC 9110 says whatever the version; `bytes`: looking at bytes eight at a time.
 //! - [`Transmit`]: what waits to be written. [`Limits`]: every bound and time. [`RequestError`]: why a request is refused.
@@ -25,6 +26,7 @@ mod exchange;
 pub mod forwarded;
 pub mod http1;
 mod limits;
+mod protocol;
 pub mod proxy_protocol;
 mod semantics;
 mod transmit;
@@ -32,4 +34,5 @@ pub mod websocket;
 
 pub use error::{RequestError, TimeoutKind};
 pub use limits::{Limits, Now};
+pub use protocol::{Closing, Drain, Finished, Input, RequestHead, Step};
 pub use transmit::{Content, Piece, Transmit};

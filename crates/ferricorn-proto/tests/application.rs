@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use asgi::{Headers, Message, Outcome, ResponseStart, SendError};
-use ferricorn_proto::http1::{Closing, Connection, Drain};
-use ferricorn_proto::{Content, Limits, Now};
+use ferricorn_proto::http1::Connection;
+use ferricorn_proto::{Closing, Content, Drain, Limits, Now};
 use proptest::prelude::*;
 use proptest::sample::select;
 use support::client::read_responses;

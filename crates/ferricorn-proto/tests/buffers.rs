@@ -8,8 +8,8 @@ use std::io::IoSlice;
 use std::rc::Rc;
 
 use asgi::{KnownField, ResponseStart};
-use ferricorn_proto::http1::{Closing, Connection, Input};
-use ferricorn_proto::{Content, Limits, Piece, RequestError};
+use ferricorn_proto::http1::Connection;
+use ferricorn_proto::{Closing, Content, Input, Limits, Piece, RequestError};
 use support::client::{End, read_responses};
 use support::{Action, Driver, Seen, file_of, take_output};
 

@@ -27,8 +27,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use asgi::{Headers, Message, ReceiveEvent, ResponseStart};
-use ferricorn_proto::http1::{Closing, Drain};
-use ferricorn_proto::{Limits, websocket};
+use ferricorn_proto::{Closing, Drain, Limits, websocket};
 use support::{Action, Driver, Seen, client_frame};
 
 #[derive(Default)]

@@ -7,8 +7,7 @@ mod support;
 use std::time::Duration;
 
 use asgi::{Headers, Outcome, ResponseStart};
-use ferricorn_proto::http1::{Closing, Drain, Finished};
-use ferricorn_proto::{Content, Limits, TimeoutKind};
+use ferricorn_proto::{Closing, Content, Drain, Finished, Limits, TimeoutKind};
 use support::{Action, Driver, Seen};
 
 const MOMENT: Duration = Duration::from_millis(1);

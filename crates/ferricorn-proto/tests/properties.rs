@@ -5,8 +5,7 @@
 mod support;
 
 use asgi::{Headers, ResponseStart};
-use ferricorn_proto::Limits;
-use ferricorn_proto::http1::{Drain, Input};
+use ferricorn_proto::{Drain, Input, Limits};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use support::{Action, Driver, Seen};

@@ -9,8 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use asgi::{Headers, Message, Outcome, ReceiveEvent, ResponseStart, SendError};
-use ferricorn_proto::http1::{Closing, Drain, Finished};
-use ferricorn_proto::{Content, Limits, TimeoutKind, websocket};
+use ferricorn_proto::{Closing, Content, Drain, Finished, Limits, TimeoutKind, websocket};
 use proptest::prelude::*;
 use proptest::sample::select;
 use support::client::{End, read_responses};

@@ -6,10 +6,9 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 
 use asgi::{Application, Headers, HttpVersion, Message};
-use ferricorn_proto::http1::{self, Closing, Input};
 use ferricorn_proto::proxy_protocol::{self, ProxyError};
 use ferricorn_proto::websocket::ProtocolError;
-use ferricorn_proto::{Now, Piece, RequestError, Transmit};
+use ferricorn_proto::{Closing, Input, Now, Piece, RequestError, Transmit, http1};
 
 use crate::access_log::Access;
 use crate::board::Row;

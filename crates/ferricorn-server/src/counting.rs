@@ -4,8 +4,7 @@
 use std::time::{Duration, Instant};
 
 use asgi::Application;
-use ferricorn_proto::TimeoutKind;
-use ferricorn_proto::http1::Closing;
+use ferricorn_proto::{Closing, TimeoutKind};
 
 use crate::cells::{self, Cell, DURATION, LAG, QUEUE_TIME, ROUND_TRIP};
 use crate::clock::{self, Clock};

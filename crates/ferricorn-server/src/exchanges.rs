@@ -3,8 +3,7 @@
 use std::task::Poll;
 
 use asgi::{Application, ExchangeId, Message, Outcome, ReceiveEvent, ResponseStart, SendError, SendEvent};
-use ferricorn_proto::http1::{self, Finished};
-use ferricorn_proto::{Content, Now};
+use ferricorn_proto::{Content, Finished, Now, http1};
 
 use crate::access_log::Access;
 use crate::board::Row;

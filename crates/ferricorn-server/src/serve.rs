@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use asgi::AsyncApplication;
-use ferricorn_proto::http1::Drain;
+use ferricorn_proto::Drain;
 
 use crate::access_log::Access;
 use crate::host::{Config, Host, Problem, TICK};

@@ -6,9 +6,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use asgi::{Application, ExchangeId, Extensions, Wake};
-use ferricorn_proto::TimeoutKind;
-use ferricorn_proto::http1::{self, Drain};
 use ferricorn_proto::websocket::{ProtocolError, WebSocket};
+use ferricorn_proto::{Drain, TimeoutKind, http1};
 use mio::Events;
 use rustc_hash::FxHashMap;
 

@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use asgi::{Application, ExchangeId, Outcome, ReceiveEvent, ResponseStart, ScopeKind, ScopeRef, SendError, SendEvent};
-use ferricorn_proto::http1::{Drain, Finished};
+use ferricorn_proto::{Drain, Finished};
 
 use crate::cells::Cell;
 use crate::exchanges::{Sent, Take};

@@ -99,6 +99,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
             self.expect_websocket(method, &headers, has_body)?;
         }
         Ok(RequestHead {
+            stream: 0,
             version,
             method,
             path: target.path,

@@ -11,9 +11,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use asgi::{Headers, Message, Outcome, ReceiveEvent, ResponseStart, SendError};
-use ferricorn_proto::http1::{Closing, Connection, Drain, Finished, Input, RequestHead};
+use ferricorn_proto::http1::Connection;
 use ferricorn_proto::websocket::ProtocolError;
-use ferricorn_proto::{Content, Limits, Now, Piece, RequestError};
+use ferricorn_proto::{Closing, Content, Drain, Finished, Input, Limits, Now, Piece, RequestError, RequestHead};
 
 pub const DATE: &[u8] = b"Sun, 06 Nov 1994 08:49:37 GMT";
 

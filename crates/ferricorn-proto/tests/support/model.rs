@@ -2,7 +2,7 @@
 //! or bytes on a wire.
 
 use asgi::Outcome;
-use ferricorn_proto::http1::Finished;
+use ferricorn_proto::Finished;
 
 use super::Action;
 use super::client::{End, Response};
