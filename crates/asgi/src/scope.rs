@@ -25,14 +25,17 @@ pub enum HttpVersion {
     Http10,
     /// HTTP/1.1
     Http11,
+    /// HTTP/2
+    Http2,
 }
 
 impl HttpVersion {
-    /// As the scope writes it: `"1.0"`, `"1.1"`.
+    /// As the scope writes it: `"1.0"`, `"1.1"`, `"2"`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http10 => "1.0",
             Self::Http11 => "1.1",
+            Self::Http2 => "2",
         }
     }
 }

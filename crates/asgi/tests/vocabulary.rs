@@ -74,7 +74,8 @@ fn errors_say_what_was_wrong_and_what_is_allowed() {
 
 #[test]
 fn versions_schemes_and_addresses_are_written_as_the_scope_has_them() {
-    assert_eq!((HttpVersion::Http10.as_str(), HttpVersion::Http11.as_str()), ("1.0", "1.1"));
+    let versions = [HttpVersion::Http10, HttpVersion::Http11, HttpVersion::Http2];
+    assert_eq!(versions.map(HttpVersion::as_str), ["1.0", "1.1", "2"]);
     assert_eq!((Scheme::Http.as_str(), Scheme::Https.as_str()), ("http", "https"));
     assert_eq!((Scheme::Http.as_websocket_str(), Scheme::Https.as_websocket_str()), ("ws", "wss"));
     assert_eq!(Address::Ip("[::1]:80".parse().unwrap()).to_string(), "[::1]:80");

@@ -79,8 +79,8 @@ pub(super) fn response_body(exchange: &Exchange, version: HttpVersion, length: u
     }
     // 4. Chunked where the client knows that (HTTP-20), else until the connection closes.
     match version {
-        HttpVersion::Http11 => ResponseBody::Chunked,
         HttpVersion::Http10 => ResponseBody::Close,
+        _ => ResponseBody::Chunked,
     }
 }
 

@@ -354,8 +354,8 @@ impl<B: AsRef<[u8]>> Connection<B> {
             _ => None,
         };
         let connection: &[u8] = match (self.request.keep_alive, version) {
-            (true, HttpVersion::Http11) => b"",
             (true, HttpVersion::Http10) => b"connection: keep-alive\r\n",
+            (true, _) => b"",
             (false, _) => b"connection: close\r\n",
         };
         let (limits, own_field) = (&*self.limits, &*self.own_field);

@@ -100,6 +100,7 @@ fn request_line(out: &mut Vec<u8>, access: &Access) {
 
 fn protocol(out: &mut Vec<u8>, access: &Access) {
     let protocol: &[u8] = match access.http_version {
+        Some(HttpVersion::Http2) => b"HTTP/2",
         Some(HttpVersion::Http11) => b"HTTP/1.1",
         Some(HttpVersion::Http10) => b"HTTP/1.0",
         None => b"-",
