@@ -1,4 +1,4 @@
-"""The command `ferricorn`, built from the options that config.py declares.
+"""The command `ferricorn`, built from the options that config_*.py declare.
 
 No option's default, bound or help text is written here.
 """

@@ -1,4 +1,4 @@
-"""How an option is declared, read from text and checked. config.py declares them; this file knows none of them by name.
+"""How an option is declared, read from text and checked. Knows none of them by name: config_*.py declare them.
 
 A *kind* says what an option's values are: `parse` reads one from text (command line, environment), `check` accepts one
 from Python or refuses it, `show` prints it. What a refusal raises is the predicate of a sentence whose subject is the

@@ -1,4 +1,4 @@
-//! The worker's options, as the process declares them (`python/ferricorn/config.py`): a typed mirror without defaults.
+//! The worker's options, as the process declares them (`python/ferricorn/config_*.py`): a typed mirror without defaults.
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,0 +1,21 @@
+"""The headings under which options are shown, and bounds of numbers that several of them have."""
+
+from __future__ import annotations
+
+from typing import Final
+
+APPLICATION: Final = "Application"
+LISTENING: Final = "Listening"
+RESPONSES: Final = "Responses"
+PROXIES: Final = "Proxies"
+WEBSOCKET: Final = "WebSocket"
+PROCESS: Final = "Process"
+RELOADING: Final = "Reloading"
+LIMITS: Final = "Limits"
+TIMEOUTS: Final = "Timeouts"
+LOGGING: Final = "Logging"
+GROUPS: Final = (APPLICATION, LISTENING, PROCESS, RELOADING, PROXIES, RESPONSES, WEBSOCKET, LIMITS, TIMEOUTS, LOGGING)
+"""The headings in the order in which a reader wants them; one that is missing here comes last."""
+
+MOST: Final = 2**31 - 1
+LARGEST: Final = 2**53
