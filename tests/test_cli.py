@@ -32,7 +32,6 @@ every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: opt
 
 SAMPLES: dict[type[Kind], tuple[str, object]] = {
     Text: ("some text", "some text"),
-    Number: ("4321", 4321),
     Seconds: ("0.5", 0.5),
     Permissions: ("640", 0o640),
     AccessLogFormat: ("%(h)s", "%(h)s"),
@@ -61,6 +60,9 @@ def sample(option: Option) -> tuple[list[str], object]:
 
 
 def _sample(kind: Kind) -> tuple[str, object]:
+    if isinstance(kind, Number):
+        number = max(4321, kind.minimum + 1)
+        return str(number), number
     return (kind.choices[-1], kind.choices[-1]) if isinstance(kind, Choice) else SAMPLES[type(kind)]
 
 

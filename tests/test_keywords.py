@@ -77,10 +77,6 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"ssl_cert_reqs": ssl.CERT_REQUIRED},
         f"ssl_cert_reqs must be 0, not <VerifyMode.CERT_REQUIRED: 2>. {TLS}",
     ),
-    (
-        {"http2": True},
-        "http2 must be False, not True. There is no HTTP/2 yet: let a proxy in front of the server speak it.",
-    ),
     ({"http": Protocol}, f"http must be {WORDS}, not {Protocol!r}. {FOREIGN_KEYWORDS['http'].reason}"),
 ]
 
@@ -106,6 +102,7 @@ MEANT: list[tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]] = [
     (("main:app",), {"http": "httptools", "reset_contextvars": True, "timeout_notify": 5}, {}),
     (("main:app",), {"ssl_certfile": None, "ssl_version": ssl.PROTOCOL_TLS_SERVER}, {}),
     (("main:app",), {"ws_ping_interval": None, "ws_ping_timeout": None}, {"ws_ping_interval": 0, "ws_ping_timeout": 0}),
+    (("main:app",), {"http2": False}, {"http2": False}),
     (("main:app",), {"limit_concurrency": None, "timeout_graceful_shutdown": None}, {}),
     (("main:app",), {"headers": [["A", "b"], (b"C", b"d")]}, {"headers": [("A", "b"), ("C", "d")]}),
     (("main:app",), {"headers": None, "root_path": "/api"}, {"root_path": "/api"}),

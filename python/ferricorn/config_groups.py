@@ -8,13 +8,26 @@ APPLICATION: Final = "Application"
 LISTENING: Final = "Listening"
 RESPONSES: Final = "Responses"
 PROXIES: Final = "Proxies"
+HTTP2: Final = "HTTP/2"
 WEBSOCKET: Final = "WebSocket"
 PROCESS: Final = "Process"
 RELOADING: Final = "Reloading"
 LIMITS: Final = "Limits"
 TIMEOUTS: Final = "Timeouts"
 LOGGING: Final = "Logging"
-GROUPS: Final = (APPLICATION, LISTENING, PROCESS, RELOADING, PROXIES, RESPONSES, WEBSOCKET, LIMITS, TIMEOUTS, LOGGING)
+GROUPS: Final = (
+    APPLICATION,
+    LISTENING,
+    PROCESS,
+    RELOADING,
+    PROXIES,
+    RESPONSES,
+    HTTP2,
+    WEBSOCKET,
+    LIMITS,
+    TIMEOUTS,
+    LOGGING,
+)
 """The headings in the order in which a reader wants them; one that is missing here comes last."""
 
 MOST: Final = 2**31 - 1

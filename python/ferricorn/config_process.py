@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ferricorn.config_groups import PROCESS, RELOADING
-from ferricorn.config_network import NetworkOptions
+from ferricorn.config_http2 import Http2Options
 from ferricorn.kinds import Account, Size
 from ferricorn.options import Flag, Number, Permissions, Repeated, Seconds, Text, option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessOptions(NetworkOptions):
+class ProcessOptions(Http2Options):
     """Worker processes, users and files of the process, and reloading for development."""
 
     workers: int | None = option(

@@ -33,7 +33,6 @@ class Foreign:
 
 
 FOREIGN: Final[Mapping[str, Foreign]] = {
-    "http2": Foreign((False,), "There is no HTTP/2 yet: let a proxy in front of the server speak it."),
     "ssl_keyfile": Foreign((None,), _NO_TLS),
     "ssl_certfile": Foreign((None,), _NO_TLS),
     "ssl_keyfile_password": Foreign((None,), _NO_TLS),

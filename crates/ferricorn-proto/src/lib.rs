@@ -12,7 +12,7 @@
 //!   bytes <── transmit        next_timeout, closing: what the driver has to do
 //! ```
 //!
-//! - [`http1`]: the connection of HTTP/1.0 and HTTP/1.1.
+//! - [`http1`]: the connection of HTTP/1.0 and HTTP/1.1. [`http2`]: that of HTTP/2.
 //! - [`forwarded`], [`proxy_protocol`]: what proxies tell of a request and of a connection.
 //! - `protocol`: the events, and what a driver is told, whatever the version.
 //! - `exchange`: the one state machine that checks the order and meaning of an application's events for every protocol.
@@ -25,6 +25,7 @@ mod error;
 mod exchange;
 pub mod forwarded;
 pub mod http1;
+pub mod http2;
 mod limits;
 mod protocol;
 pub mod proxy_protocol;

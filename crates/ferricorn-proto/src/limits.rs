@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use asgi::Headers;
 
-use crate::websocket;
+use crate::{http2, websocket};
 
 /// Bounds, times and what every response carries; shared by the connections of a worker.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub struct Limits {
     pub date: bool,
     /// Those of WebSockets; None: there are none, and a handshake is a request like any other.
     pub websocket: Option<Rc<websocket::Limits>>,
+    /// Those of HTTP/2; None: it is not offered.
+    pub http2: Option<Rc<http2::Limits>>,
 }
 
 impl Limits {
@@ -74,6 +76,7 @@ impl Default for Limits {
             headers: Headers::new(),
             date: true,
             websocket: Some(Rc::default()),
+            http2: Some(Rc::default()),
         }
     }
 }

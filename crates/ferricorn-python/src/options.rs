@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use asgi::Headers;
 use ferricorn_server::forwarded::{Fields, Trust};
-use ferricorn_server::{AccessFormat, Config, Identity, Limits, Proxies, websocket};
+use ferricorn_server::{AccessFormat, Config, Identity, Limits, Proxies, http2, websocket};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyAnyMethods, PyDict};
@@ -19,6 +19,14 @@ pub(crate) const NAMES: &[&str] = &[
     "forwarded_fields",
     "headers",
     "health_path",
+    "http2",
+    "http2_initial_connection_window_size",
+    "http2_initial_stream_window_size",
+    "http2_keep_alive_interval",
+    "http2_keep_alive_timeout",
+    "http2_max_concurrent_streams",
+    "http2_max_frame_size",
+    "http2_max_header_list_size",
     "limit_concurrency",
     "limit_max_requests",
     "limit_request_body",
@@ -67,6 +75,7 @@ pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<Config> {
         date: options.get("date_header")?,
         headers: default_headers(options.get("headers")?, options.get("server_header")?)?,
         websocket: options.websocket()?,
+        http2: options.http2()?,
         ..Limits::default()
     };
     Ok(Config {
@@ -125,6 +134,21 @@ impl<'py> Options<'_, 'py> {
             ..websocket::Limits::default()
         };
         Ok((implementation != "none").then(|| Rc::new(limits)))
+    }
+
+    /// None where it is not offered.
+    fn http2(&self) -> PyResult<Option<Rc<http2::Limits>>> {
+        let limits = http2::Limits {
+            max_concurrent_streams: self.get("http2_max_concurrent_streams")?,
+            stream_window: self.get("http2_initial_stream_window_size")?,
+            connection_window: self.get("http2_initial_connection_window_size")?,
+            max_frame_size: self.get("http2_max_frame_size")?,
+            max_header_list_size: self.get("http2_max_header_list_size")?,
+            keep_alive_interval: Some(self.seconds("http2_keep_alive_interval")?)
+                .filter(|interval| *interval < NO_TIMEOUT),
+            keep_alive_timeout: self.seconds("http2_keep_alive_timeout")?,
+        };
+        Ok(self.get::<bool>("http2")?.then(|| Rc::new(limits)))
     }
 
     fn proxies(&self) -> PyResult<Proxies> {

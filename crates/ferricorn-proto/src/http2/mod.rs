@@ -1,0 +1,5 @@
+//! HTTP/2, the server's side of a connection (RFC 9113).
+
+mod limits;
+
+pub use limits::Limits;
