@@ -217,7 +217,7 @@ impl Headers {
     }
 
     /// The fields in order, as (name, value).
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> + DoubleEndedIterator {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> + DoubleEndedIterator + Clone {
         self.fields.iter().map(|field| {
             let name_end = field.start as usize + field.name_len as usize;
             let value_start = name_end + 2;
