@@ -13,7 +13,8 @@ from click.shell_completion import ShellComplete
 from click.testing import Result
 
 from ferricorn import __version__, cli
-from ferricorn.config import GROUPS, OPTIONS, Config, grouped
+from ferricorn.config import OPTIONS, Config, grouped
+from ferricorn.config_groups import GROUPS
 from ferricorn.kinds import (
     AccessLogFormat,
     Account,
@@ -21,9 +22,12 @@ from ferricorn.kinds import (
     FieldName,
     Header,
     Listed,
+    ListenPlace,
     LogConfig,
+    Password,
     RequestPath,
     Size,
+    TransportSecurity,
     Trusted,
 )
 from ferricorn.options import Choice, Flag, Kind, Number, Option, Permissions, Repeated, Seconds, Text
@@ -40,8 +44,11 @@ SAMPLES: dict[type[Kind], tuple[str, object]] = {
     Address: ("localhost:81", "localhost:81"),
     RequestPath: ("/health", "/health"),
     Header: ("X-Name: a, b", ("X-Name", "a, b")),
+    ListenPlace: ("80", "80"),
     LogConfig: ("a.json", "a.json"),
+    Password: ("pass word, and more", "pass word, and more"),
     Size: ("3M", 3 * 1024 * 1024),
+    TransportSecurity: ("3600", "max-age=3600"),
     Trusted: ("10.0.0.0/8", "10.0.0.0/8"),
 }
 """For each kind a text that is no option's default, and what it means."""
@@ -311,5 +318,6 @@ COMMANDS = ["config", "check_config", "print_config"]
 
 def test_the_parameters_are_those_that_are_declared() -> None:
     declared = [option.name for option in OPTIONS]
-    ignored = [parameter.name for parameter in cli.main.params if isinstance(parameter, cli.IgnoredOption)]
+    foreign = (cli.IgnoredOption, cli.SwitchOption)
+    ignored = [parameter.name for parameter in cli.main.params if isinstance(parameter, foreign)]
     assert [parameter.name for parameter in cli.main.params] == ["app", *declared, *ignored, *COMMANDS, "version"]

@@ -66,16 +66,16 @@ class Protocol:
     """Somebody's own implementation of HTTP."""
 
 
-TLS = "There is no TLS yet: let a proxy in front of the server have the certificate."
+NO_CONTEXT = "TLS is not Python's here: the options ssl_... and hsts say what can be chosen."
 WORDS = "'auto' or 'h11' or 'httptools' or 'zttp' or '1'"
 REFUSED: list[tuple[dict[str, Any], str]] = [
     (
-        {"ssl_certfile": "cert.pem", "ssl_keyfile": "key.pem"},
-        f"ssl_certfile must be left out, not 'cert.pem'. {TLS}",
+        {"ssl_context_factory": ssl.create_default_context},
+        f"ssl_context_factory must be left out, not {ssl.create_default_context!r}. {NO_CONTEXT}",
     ),
     (
-        {"ssl_cert_reqs": ssl.CERT_REQUIRED},
-        f"ssl_cert_reqs must be 0, not <VerifyMode.CERT_REQUIRED: 2>. {TLS}",
+        {"ssl_version": ssl.PROTOCOL_TLSv1},
+        "ssl_version must be one of 1.2, 1.3, not '3': it is not safe, and not spoken",
     ),
     ({"http": Protocol}, f"http must be {WORDS}, not {Protocol!r}. {FOREIGN_KEYWORDS['http'].reason}"),
 ]
@@ -101,6 +101,16 @@ MEANT: list[tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]] = [
     (("main:app",), {"h11_max_incomplete_event_size": None}, {}),
     (("main:app",), {"http": "httptools", "reset_contextvars": True, "timeout_notify": 5}, {}),
     (("main:app",), {"ssl_certfile": None, "ssl_version": ssl.PROTOCOL_TLS_SERVER}, {}),
+    (
+        ("main:app",),
+        {"ssl_certfile": Path("a"), "ssl_keyfile": "b", "ssl_keyfile_password": "c", "ssl_ciphers": "TLSv1"},
+        {"ssl_certfile": ["a"], "ssl_keyfile": ["b"], "ssl_keyfile_password": ["c"], "ssl_ciphers": "TLSv1"},
+    ),
+    (
+        ("main:app",),
+        {"ssl_ca_certs": "a", "ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_version": ssl.PROTOCOL_TLS_SERVER},
+        {"ssl_ca_certs": "a", "ssl_cert_reqs": "required", "ssl_version": "1.2"},
+    ),
     (("main:app",), {"ws_ping_interval": None, "ws_ping_timeout": None}, {"ws_ping_interval": 0, "ws_ping_timeout": 0}),
     (("main:app",), {"http2": False}, {"http2": False}),
     (("main:app",), {"limit_concurrency": None, "timeout_graceful_shutdown": None}, {}),

@@ -59,6 +59,7 @@ def test_uvicorns_variable_is_read(option: Option, config_of: Callable[..., Conf
         "root_path": "/a",
         "limit_request_head": "128",
         "forwarded_allow_ips": "*",
+        "ssl_version": "17",
     }
     text = texts.get(option.name, "1")
     value = {"headers": (("A", "b"), ("C", "d"))}.get(option.name, option.kind.parse(text.replace(" ", "\n")))
@@ -103,6 +104,8 @@ LISTS = [
     ("reload_dir", "UVICORN_RELOAD_DIRS", f"a{os.pathsep}b c", ["a", "b c"]),
     ("reload_include", "UVICORN_RELOAD_INCLUDES", "*.html *.css", ["*.html", "*.css"]),
     ("reload_dir", "FERRICORN_RELOAD_DIR", "a,b c", ["a", "b c"]),
+    ("ssl_keyfile_password", "UVICORN_SSL_KEYFILE_PASSWORD", "a,b c", ["a,b c"]),
+    ("ssl_keyfile_password", "FERRICORN_SSL_KEYFILE_PASSWORD", "a,b c\nd", ["a,b c", "d"]),
 ]
 
 

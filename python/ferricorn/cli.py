@@ -20,8 +20,8 @@ from ferricorn import discovery, environment, settings
 from ferricorn._ferricorn import __version__
 from ferricorn.config import OPTIONS, Config, grouped
 from ferricorn.errors import StartupError
-from ferricorn.ignored import IGNORED
-from ferricorn.options import ENVIRONMENT_PREFIX, Choice, Flag, Ignored, Option, Repeated
+from ferricorn.ignored import IGNORED, SWITCHES
+from ferricorn.options import ENVIRONMENT_PREFIX, Choice, Flag, Ignored, Option, Repeated, Switch
 from ferricorn.process_server import EXIT_INTERRUPTED, CommandServer
 from ferricorn.settings import Setting
 from ferricorn.supervisor import Supervisor
@@ -50,6 +50,7 @@ _FLAGS_WITH_VALUES: Final = {
     f"--{o.flag}": (f"--{o.flag}", f"--no-{o.flag}") for o in OPTIONS if isinstance(o.kind, Flag)
 }
 """Both ways of each."""
+_MEANINGS: Final = {switch.flag: switch.meaning for switch in SWITCHES}
 _COMMAND_LINE: Final = "command line"
 _DISCOVERED: Final = "found"
 
@@ -179,6 +180,13 @@ class IgnoredOption(click.Option):
             raise click.BadParameter(str(error)) from None
 
 
+class SwitchOption(click.Option):
+    """A flag of another server's that is read as an option of ours, before click comes to it."""
+
+    def __init__(self, switch: Switch) -> None:
+        super().__init__([switch.flag], is_flag=True, hidden=True, expose_value=False)
+
+
 class GroupedCommand(click.Command):
     """A command whose help lists the options under the headings that they were declared with.
 
@@ -187,7 +195,7 @@ class GroupedCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[_ARGUMENTS] = tuple(args)
-        return super().parse_args(ctx, _without_flag_values(args))
+        return super().parse_args(ctx, _without_flag_values([_MEANINGS.get(argument, argument) for argument in args]))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {heading: [] for heading, _ in grouped()}
@@ -360,6 +368,7 @@ main: Final = GroupedCommand(
         click.Argument(["app"], envvar=environment.APP, required=False),
         *map(_server_option, OPTIONS),
         *map(IgnoredOption, IGNORED),
+        *map(SwitchOption, SWITCHES),
         click.Option(
             ["--config"],
             type=click.Path(),

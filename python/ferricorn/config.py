@@ -68,6 +68,21 @@ class Config(LoggingOptions):
         return tuple(named) or (f"{host}:{self.port}",)
 
     @property
+    def is_ssl(self) -> bool:
+        """Whether what is served is https."""
+        return bool(self.ssl_certfile or self.dev_cert)
+
+    @property
+    def redirect_address(self) -> str | None:
+        """Where `redirect_http` listens, in the syntax of `bind`: a port alone is one of the host that is served."""
+        if self.redirect_http is None or not self.redirect_http.isdecimal():
+            return self.redirect_http
+        hosts = [
+            host for host, colon, port in (address.rpartition(":") for address in self.addresses) if port.isdecimal()
+        ]
+        return f"{hosts[0] if hosts else self.host}:{self.redirect_http}"
+
+    @property
     def is_supervised(self) -> bool:
         """Whether worker processes serve, and not the process that has this configuration.
 

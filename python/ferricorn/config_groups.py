@@ -6,6 +6,7 @@ from typing import Final
 
 APPLICATION: Final = "Application"
 LISTENING: Final = "Listening"
+TLS: Final = "TLS"
 RESPONSES: Final = "Responses"
 PROXIES: Final = "Proxies"
 HTTP2: Final = "HTTP/2"
@@ -18,6 +19,7 @@ LOGGING: Final = "Logging"
 GROUPS: Final = (
     APPLICATION,
     LISTENING,
+    TLS,
     PROCESS,
     RELOADING,
     PROXIES,

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ferricorn.config_groups import HTTP2, MOST
-from ferricorn.config_network import NetworkOptions
+from ferricorn.config_tls import TlsOptions
 from ferricorn.options import Flag, Number, Seconds, option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Http2Options(NetworkOptions):
+class Http2Options(TlsOptions):
     """What a connection of HTTP/2 may have, and how it is kept."""
 
     http2: bool = option(

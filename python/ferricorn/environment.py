@@ -60,12 +60,13 @@ def _is_service_link(name: str) -> bool:
 def parts(option: Option, name: str) -> list[str]:
     """The texts of an option that can be repeated, from the variable `name`.
 
-    uvicorn's variable is read as click reads it: with blanks between them, or commas; paths are parted as in $PATH.
+    uvicorn's variable is read as click reads it: with blanks between them, or commas; paths are parted as in $PATH. A
+    password may have any of these in it.
     """
     text = os.environ[name]
     kind = option.kind
     assert isinstance(kind, Repeated)
-    if name != option.uvicorn_environment:
+    if name != option.uvicorn_environment or kind.is_secret:
         separator = re.escape(kind.separator)
     elif kind.item.metavar == "PATH":
         separator = re.escape(os.pathsep)

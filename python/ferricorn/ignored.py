@@ -1,10 +1,11 @@
-"""Flags of other servers that are taken and change nothing, for command lines that were written for them."""
+"""Flags of other servers that are no options here, for command lines that were written for them: without effect, or
+words of an option."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from ferricorn.options import Ignored
+from ferricorn.options import Ignored, Switch
 
 IGNORED: Final = (
     Ignored(
@@ -50,6 +51,8 @@ IGNORED: Final = (
     Ignored(
         ("--enable-stdio-inheritance", "-R"), (), "gunicorn", "Standard output and standard error are what they are."
     ),
+    Ignored(("--do-handshake-on-connect",), (), "gunicorn", "A handshake holds nobody up."),
+    Ignored(("--suppress-ragged-eofs",), (), "gunicorn", "A connection that ends without a close is no error."),
     Ignored(("--no-control-socket",), (), "gunicorn", "There is no such socket; signals do what it does."),
     Ignored(("--log",), (), "granian", "There is a log unless --log-config says otherwise."),
     Ignored(("--no-metrics",), (), "granian", "There are none unless they are asked for."),
@@ -67,3 +70,9 @@ IGNORED: Final = (
     ),
 )
 """What command lines for other servers may say as well."""
+
+SWITCHES: Final = (
+    Switch("--ssl-client-verify", "--ssl-cert-reqs=required", "granian"),
+    Switch("--no-ssl-client-verify", "--ssl-cert-reqs=none", "granian"),
+)
+"""What stands there for an option with a value."""

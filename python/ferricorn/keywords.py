@@ -12,9 +12,7 @@ from typing import Any, Final
 
 from ferricorn.options import Ignored, Option
 
-_NO_TLS: Final = "There is no TLS yet: let a proxy in front of the server have the certificate."
-_PROTOCOL_TLS_SERVER: Final = 17
-"""ssl.PROTOCOL_TLS_SERVER, uvicorn's default. The module ssl takes memory that most servers need not spend."""
+_NO_CONTEXT: Final = "TLS is not Python's here: the options ssl_... and hsts say what can be chosen."
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +31,7 @@ class Foreign:
 
 
 FOREIGN: Final[Mapping[str, Foreign]] = {
-    "ssl_keyfile": Foreign((None,), _NO_TLS),
-    "ssl_certfile": Foreign((None,), _NO_TLS),
-    "ssl_keyfile_password": Foreign((None,), _NO_TLS),
-    "ssl_version": Foreign((_PROTOCOL_TLS_SERVER,), _NO_TLS),
-    "ssl_cert_reqs": Foreign((0,), _NO_TLS),
-    "ssl_ca_certs": Foreign((None,), _NO_TLS),
-    "ssl_ciphers": Foreign((None,), _NO_TLS),
-    "ssl_context_factory": Foreign((None,), _NO_TLS),
+    "ssl_context_factory": Foreign((None,), _NO_CONTEXT),
     "callback_notify": Foreign((None,), "Nobody calls it: let a task of your own run beside Server.serve()."),
     "timeout_notify": Foreign((), "It goes with callback_notify."),
 }

@@ -1,4 +1,4 @@
-"""The kinds of option with a grammar of their own: header fields, addresses, users, log levels, log configurations."""
+"""The kinds of option with a grammar of their own: header fields, addresses, users, passwords, levels of the log."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ _HIGHEST_ID: Final = 2**32 - 2
 """One more means "leave it as it is" to the system."""
 _PATH: Final = re.compile(r"/[!\"$->@-~]*")
 _HIGHEST_LEVEL: Final = 100
+_HSTS: Final = re.compile(r"""[a-z0-9=;" -]*\bmax-age="?\d+"?[a-z0-9=;" -]*""", re.IGNORECASE | re.ASCII)
 _SIZE: Final = re.compile(r"(\d+) ?([KMG]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
 _SHIFTS: Final = {"": 0, "K": 10, "M": 20, "G": 30}
 _FRAMING: Final = frozenset(
@@ -129,6 +130,19 @@ def _is_address(text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class ListenPlace(Address):
+    """Where to listen as well: an `Address` that is no descriptor, or a port alone, a number in Python too."""
+
+    def check(self, value: object) -> str:
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        is_port = isinstance(value, str) and value.isascii() and value.isdecimal() and int(value) <= 65535
+        if not isinstance(value, str) or value.startswith("fd://") or not (is_port or _is_address(value)):
+            raise ValueError(f"must be a port, HOST:PORT, [IPV6]:PORT or unix:PATH, not {value!r}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
 class Account(Kind):
     """A user or a group, by name or number. Whether there is one of that name is known only where it is needed."""
 
@@ -159,6 +173,49 @@ class Level(Choice):
             check_bounds(value, 0, _HIGHEST_LEVEL)
             return value
         return Choice.check(self, value.lower() if isinstance(value, str) else value)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered(Choice):
+    """One of a few words, each of which has a number as well: it is among the synonyms, as text."""
+
+    def check(self, value: object) -> str:
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(int(value))
+        return Choice.check(self, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Password(Text):
+    """What is shown to nobody, in no message either. Empty stands for none."""
+
+    metavar: str = "PASSWORD"
+
+    @property
+    def is_secret(self) -> bool:
+        return True
+
+    def check(self, value: object) -> str:
+        if not isinstance(value, str):
+            raise TypeError("must be text")
+        return Text.check(self, value)
+
+
+@dataclass(frozen=True, slots=True)
+class TransportSecurity(Text):
+    """The value of Strict-Transport-Security, or its seconds alone; empty for none (RFC 6797 section 6.1)."""
+
+    metavar: str = "SECONDS|VALUE"
+
+    def check(self, value: object) -> str:
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        text = Text.check(self, value).strip()
+        if text.isascii() and text.isdecimal():
+            text = f"max-age={int(text)}"
+        if text and not _HSTS.fullmatch(text):
+            raise ValueError(f'must be seconds, or a value like "max-age=31536000; includeSubDomains", not {value!r}')
+        return text
 
 
 @dataclass(frozen=True, slots=True)

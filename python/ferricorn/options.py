@@ -36,6 +36,11 @@ class Kind(ABC):
         """`value` as `parse` would read it."""
         return str(value)
 
+    @property
+    def is_secret(self) -> bool:
+        """Whether its values are to be seen nowhere."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class Text(Kind):
@@ -191,6 +196,10 @@ class Repeated(Kind):
     def show(self, value: Any) -> str:
         return self.separator.join(self.item.show(item) for item in value)
 
+    @property
+    def is_secret(self) -> bool:
+        return self.item.is_secret
+
 
 def check_bounds(value: float, minimum: float, maximum: float) -> None:
     """Raises ValueError for a number that is not between the two, both allowed."""
@@ -265,6 +274,16 @@ class Ignored:
             raise ValueError(f"must be {' or '.join(self.values)}, not {value!r}. {self.reason}")
 
 
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A flag of another server's command line that stands for an option of ours with a value."""
+
+    flag: str
+    meaning: str
+    """As one argument: "--option=value"."""
+    servers: str
+
+
 def option(  # noqa: PLR0913 (keywords alone, each named where it is given)
     kind: Kind,
     default: Any,
@@ -289,7 +308,8 @@ def option(  # noqa: PLR0913 (keywords alone, each named where it is given)
     """
     described = {"kind": kind, "group": group, "help": help, "flag": flag, "native": native, "uvicorn": uvicorn}
     more = {"aliases": aliases or {}, "fallbacks": fallbacks, "none": default if none is MISSING else none}
-    return field(default=default, kw_only=not positional, metadata={"option": described | more})
+    metadata = {"option": described | more}
+    return field(default=default, kw_only=not positional, repr=not kind.is_secret, metadata=metadata)
 
 
 def declared(config: type) -> tuple[Option, ...]:

@@ -9,7 +9,7 @@ from itertools import starmap
 from typing import Final
 
 from ferricorn.config import FOREIGN_KEYWORDS, grouped
-from ferricorn.ignored import IGNORED
+from ferricorn.ignored import IGNORED, SWITCHES
 from ferricorn.keywords import Foreign
 from ferricorn.options import Choice, Ignored, Option, Repeated
 
@@ -80,6 +80,9 @@ def _more(option: Option) -> str:
         more += f" `None` in Python is {meant}."
     if option.aliases:
         more += f" Also {', '.join(f'`{flag}` ({servers})' for flag, servers in option.aliases.items())}."
+    for switch in SWITCHES:
+        if switch.meaning.startswith(f"--{option.flag}="):
+            more += f" `{switch.flag}` ({switch.servers}) is `{switch.meaning}`."
     return more
 
 

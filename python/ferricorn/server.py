@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
-from ferricorn import application, logging, metrics, process
+from ferricorn import application, logging, metrics, process, tls
 from ferricorn._ferricorn import Board, Listener
 from ferricorn.config import Config
 from ferricorn.errors import EXIT_STARTUP_FAILURE, StartupError
@@ -179,6 +179,7 @@ class Server:
         self._used = True
         try:
             logging.configure(self.config)
+            tls.check(self.config)
             with self._process():
                 yield
         except BaseException as error:

@@ -97,7 +97,7 @@ def _nearest(name: str, known: list[str]) -> str:
 def render(settings: Mapping[str, Setting]) -> str:
     """The application and all options, each with its origin behind it: TOML that `load` reads to the same values.
 
-    `settings` has "app", and the options that are not at their default.
+    Passwords are left out. `settings` has "app", and the options that are not at their default.
     """
     app = settings["app"]
     sections = [("", [(f"app = {_text(app.value)}", app.origin)])]
@@ -116,6 +116,8 @@ def _line(option: Option, setting: Setting | None) -> tuple[str, str]:
     chosen = setting or Setting(option.default, _DEFAULT)
     if chosen.value is None:
         return f"# {option.name} =", chosen.origin
+    if option.kind.is_secret and chosen.value:
+        return f"# {option.name} = (not shown)", chosen.origin
     return f"{option.name} = {_toml(option, chosen.value)}", chosen.origin
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ferricorn import handover, logging, metrics, process
+from ferricorn import handover, logging, metrics, process, tls
 from ferricorn._ferricorn import Board, Listener
 from ferricorn.channel import Word
 from ferricorn.config import Config
@@ -127,6 +127,7 @@ class Supervisor:
             logging.configure(self.config)
             if not isinstance(self.config.app, str):
                 raise StartupError(_NEEDS_NAME)
+            tls.check(self.config)
             if self.discovered:
                 say_discovered(self.config)
             log.info("Started parent process [%d]", os.getpid())

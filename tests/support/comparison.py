@@ -13,7 +13,7 @@ import click
 
 from ferricorn import cli
 from ferricorn.config import OPTIONS
-from ferricorn.ignored import IGNORED
+from ferricorn.ignored import IGNORED, SWITCHES
 
 DOCS = Path(__file__).parents[2] / "docs"
 TAKEN, NOT_TAKEN = ("same", "different"), ("not yet", "refused")
@@ -63,4 +63,5 @@ def our_flags() -> set[str]:
 def flags_taken_from(server: str) -> set[str]:
     """What our declarations say to be a spelling of that server."""
     aliases = {flag for option in OPTIONS for flag, servers in option.aliases.items() if server in servers.split(", ")}
+    aliases |= {switch.flag for switch in SWITCHES if switch.servers == server}
     return aliases | {flag for ignored in IGNORED if server in ignored.servers.split(", ") for flag in ignored.flags}
