@@ -35,5 +35,5 @@ pub mod websocket;
 
 pub use error::{RequestError, TimeoutKind};
 pub use limits::{Limits, Now};
-pub use protocol::{Closing, Drain, Finished, Input, RequestHead, Step};
+pub use protocol::{Answer, Closing, Drain, Finished, Input, Protocol, RequestHead, Step};
 pub use transmit::{Content, Piece, Transmit};

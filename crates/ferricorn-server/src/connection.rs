@@ -8,12 +8,11 @@ use std::rc::Rc;
 use asgi::{Application, Headers, HttpVersion, Message};
 use ferricorn_proto::proxy_protocol::{self, ProxyError};
 use ferricorn_proto::websocket::ProtocolError;
-use ferricorn_proto::{Closing, Input, Now, Piece, RequestError, Transmit, http1};
+use ferricorn_proto::{Closing, Input, Now, Piece, Protocol, RequestError, Transmit};
 
-use crate::access_log::Access;
 use crate::board::Row;
 use crate::cells::Cell;
-use crate::counting::Begun;
+use crate::exchange::Running;
 use crate::proxies::Ends;
 use crate::socket::Socket;
 
@@ -25,7 +24,7 @@ const SLICES: usize = 16;
 
 pub(crate) struct Connection<A: Application> {
     socket: Socket,
-    pub(crate) http: http1::Connection<A::Body>,
+    pub(crate) http: Protocol<A::Body>,
     inbox: Inbox,
     /// The socket may have bytes: readiness is told once, so it is remembered until a read comes back short.
     readable: bool,
@@ -36,18 +35,7 @@ pub(crate) struct Connection<A: Application> {
     broken: bool,
     /// The peer has been told that nothing more will come.
     ended: bool,
-    /// The number of the exchange that is or was the last.
-    pub(crate) sequence: u32,
-    /// Whether the application's call for that exchange runs.
-    pub(crate) running: bool,
-    /// Whether the last `http.request` event of the exchange has been given out.
-    pub(crate) body_given: bool,
-    pub(crate) receive_waiting: bool,
-    /// Whether somebody who waited to receive has been woken, and will look at the input.
-    pub(crate) receive_woken: bool,
-    pub(crate) send_waiting: bool,
-    /// Whether the last event that was sent found the send buffer above its high-water mark.
-    pub(crate) send_blocked: bool,
+    pub(crate) exchanges: Running,
     /// Whether the worker's queue has this connection.
     pub(crate) queued: bool,
     /// Whether nothing has happened since the last tick.
@@ -63,12 +51,6 @@ pub(crate) struct Connection<A: Application> {
     pub(crate) headers: Option<Rc<Headers>>,
     /// What reads the header of the PROXY protocol, as long as that has not come.
     pub(crate) preface: Option<Box<proxy_protocol::Reader>>,
-    /// What the access log will say of the request whose response is not finished.
-    pub(crate) log: Option<Box<Access>>,
-    /// The request whose response is to be counted.
-    pub(crate) begun: Option<Begun>,
-    /// Whether it is counted as an open WebSocket.
-    pub(crate) is_websocket: bool,
     row: Row,
 }
 
@@ -112,6 +94,8 @@ impl Inbox {
 
 /// A request, apart from its line, which is in the [`RequestLine`].
 pub(crate) struct Request {
+    /// Its stream, in HTTP/2.
+    pub(crate) stream: u32,
     pub(crate) version: HttpVersion,
     pub(crate) headers: Rc<Headers>,
     pub(crate) headers_repeated: bool,
@@ -188,7 +172,7 @@ pub(crate) enum Part<T> {
 }
 
 impl<A: Application> Connection<A> {
-    pub(crate) fn new(socket: Socket, http: http1::Connection<A::Body>, ends: Ends, row: Row) -> Self {
+    pub(crate) fn new(socket: Socket, http: Protocol<A::Body>, ends: Ends, row: Row) -> Self {
         let ends = Rc::new(ends);
         Self {
             socket,
@@ -199,13 +183,7 @@ impl<A: Application> Connection<A> {
             read_closed: false,
             broken: false,
             ended: false,
-            sequence: 0,
-            running: false,
-            body_given: false,
-            receive_waiting: false,
-            receive_woken: false,
-            send_waiting: false,
-            send_blocked: false,
+            exchanges: Running::new(&ends),
             queued: false,
             quiet: false,
             memory: A::ConnectionMemory::default(),
@@ -214,16 +192,8 @@ impl<A: Application> Connection<A> {
             believes_fields: false,
             headers: None,
             preface: None,
-            log: None,
-            begun: None,
-            is_websocket: false,
             row,
         }
-    }
-
-    /// Whether somebody wants to know of the response.
-    pub(crate) fn is_noted(&self) -> bool {
-        self.log.is_some() || self.begun.is_some()
     }
 
     pub(crate) fn socket(&mut self) -> &mut Socket {
@@ -252,7 +222,8 @@ impl<A: Application> Connection<A> {
     }
 
     fn check_read_closed(&mut self) {
-        if self.read_closed && self.http.exchange_is_open() && self.http.request_complete() {
+        let current = self.exchanges.current();
+        if self.read_closed && self.http.exchange_is_open(current) && self.http.request_complete(current) {
             self.http.handle_end_of_input();
         }
     }
@@ -283,8 +254,13 @@ impl<A: Application> Connection<A> {
         self.take_input(buffer, now, |event| match event {
             Ok(Some(Input::Request(head))) => {
                 line.set(head.method, head.path, head.query);
-                let (version, headers, headers_repeated) = (head.version, head.headers, head.headers_repeated);
-                Some(Taken::Request(Request { version, headers, headers_repeated, websocket: head.websocket }))
+                Some(Taken::Request(Request {
+                    stream: head.stream,
+                    version: head.version,
+                    headers: head.headers,
+                    headers_repeated: head.headers_repeated,
+                    websocket: head.websocket,
+                }))
             }
             Ok(_) => None,
             Err(error) => Some(Taken::Refused(error)),
@@ -311,13 +287,14 @@ impl<A: Application> Connection<A> {
         take: impl FnOnce(Message<&[u8], &str>) -> Message<B, T>,
     ) -> Option<Result<Message<B, T>, ProtocolError>> {
         let mut take = Some(take);
-        self.http.want_message(true);
+        let current = self.exchanges.current();
+        self.http.want_message(current, true);
         let taken = self.take_input(buffer, now, |event| match event {
             Ok(Some(Input::Message(message))) => take.take().map(|take| Ok(take(message))),
             Ok(Some(Input::Violation(error))) => Some(Err(error)),
             _ => None,
         });
-        self.http.want_message(false);
+        self.http.want_message(current, false);
         taken
     }
 
@@ -450,7 +427,7 @@ impl<A: Application> Connection<A> {
                 true
             }
             // The application is told what came before it is told that the client is gone (HTTP-09).
-            Closing::Now => !(self.http.disconnected() && self.running && !self.body_given),
+            Closing::Now => !self.owes_body(),
             Closing::Flush => {
                 let written = self.http.transmit().is_empty();
                 if written && self.read_closed && self.inbox.is_empty() {
@@ -465,6 +442,20 @@ impl<A: Application> Connection<A> {
                 false
             }
         }
+    }
+
+    /// Somebody waits for the next event of this exchange.
+    pub(crate) fn wait_to_receive(&mut self, number: u32) {
+        if let Some(exchange) = self.exchanges.get(number) {
+            exchange.receive_waiting = true;
+        }
+    }
+
+    /// Whether an application has not been given a body whose client is gone already.
+    fn owes_body(&mut self) -> bool {
+        let http = &self.http;
+        let mut exchanges = self.exchanges.each();
+        exchanges.any(|(number, exchange)| exchange.running && !exchange.body_given && http.disconnected(number))
     }
 
     /// Gives back what an idle connection does not need.

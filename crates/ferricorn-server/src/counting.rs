@@ -3,15 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use asgi::Application;
+use asgi::{Application, ExchangeId};
 use ferricorn_proto::{Closing, TimeoutKind};
 
 use crate::cells::{self, Cell, DURATION, LAG, QUEUE_TIME, ROUND_TRIP};
 use crate::clock::{self, Clock};
 use crate::connection::{Connection, RequestLine};
+use crate::exchange::Exchange;
 use crate::host::{Config, TICK};
 use crate::slab::Key;
-use crate::state::State;
+use crate::state::{State, key_of};
 
 /// The status of a handshake's response that makes a WebSocket.
 const SWITCHING_PROTOCOLS: u16 = 101;
@@ -44,18 +45,19 @@ impl<A: Application> State<A> {
     }
 
     /// The response of this connection's exchange is complete or breaks off, or its WebSocket is accepted.
-    pub(crate) fn count_response(&mut self, key: Key) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let Some(begun) = connection.begun.take() else { return };
+    pub(crate) fn count_response(&mut self, id: ExchangeId) {
+        let Some(connection) = self.connections.get_mut(key_of(id)) else { return };
+        let Some(exchange) = connection.exchanges.get(id.sequence) else { return };
+        let Some(begun) = exchange.begun.take() else { return };
         if connection.http.closing() == Closing::Abort {
             return self.row.add(Cell::ABANDONED, 1);
         }
-        let status = connection.http.response_status().unwrap_or_default();
+        let status = connection.http.response_status(id.sequence).unwrap_or_default();
         self.row.add(cells::request_cell(begun.method, status), 1);
         if status != SWITCHING_PROTOCOLS {
             return self.row.observe(DURATION, begun.at.elapsed());
         }
-        connection.is_websocket = true;
+        exchange.is_websocket = true;
         self.websockets += 1;
         self.row.add(Cell::WEBSOCKETS_ACCEPTED, 1);
         self.row.set(Cell::WEBSOCKETS, self.websockets);
@@ -76,21 +78,32 @@ impl<A: Application> State<A> {
     }
 
     fn forget_request(&mut self, key: Key) {
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.begun = None;
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let current = connection.exchanges.current();
+        if let Some(exchange) = connection.exchanges.get(current) {
+            exchange.begun = None;
         }
     }
 
     /// The connection is gone.
     pub(crate) fn count_removed(&mut self, connection: &mut Connection<A>) {
-        if connection.begun.take().is_some() {
+        let round_trip = connection.http.take_round_trip();
+        for (_, exchange) in connection.exchanges.each() {
+            self.count_ended(exchange);
+        }
+        self.count_pong(round_trip);
+        self.count_connections();
+    }
+
+    /// Nothing more will come of the exchange.
+    pub(crate) fn count_ended(&mut self, exchange: &mut Exchange) {
+        if exchange.begun.take().is_some() {
             self.row.add(Cell::ABANDONED, 1);
         }
-        if connection.is_websocket {
+        if std::mem::take(&mut exchange.is_websocket) {
             self.websockets -= 1;
-            self.count_pong(connection.http.take_round_trip());
+            self.row.set(Cell::WEBSOCKETS, self.websockets);
         }
-        self.count_connections();
     }
 
     /// A pong came, if one did: looked at with every tick, which is what sends the pings.

@@ -3,15 +3,14 @@
 use std::task::Poll;
 
 use asgi::{Application, ExchangeId, Message, Outcome, ReceiveEvent, ResponseStart, SendError, SendEvent};
-use ferricorn_proto::{Content, Finished, Now, http1};
+use ferricorn_proto::{Content, Finished, Now, Protocol};
 
 use crate::access_log::Access;
 use crate::board::Row;
 use crate::cells::Cell;
-use crate::connection::{Connection, Part};
+use crate::connection::Part;
 use crate::file;
 use crate::host::Problem;
-use crate::slab::Key;
 use crate::state::{LOW_WATER, State, key_of};
 
 /// Above this many unsent bytes `send` makes the application wait (CON-05).
@@ -54,29 +53,29 @@ pub trait Take {
 }
 
 impl<A: Application> State<A> {
-    pub(crate) fn receive<T: Take>(&mut self, exchange: ExchangeId, take: T) -> Poll<ReceiveEvent<T::Bytes, T::Text>> {
-        let key = key_of(exchange);
-        let Some(connection) = self.connections.get_mut(key) else { return self.receive_late(exchange, take) };
-        if connection.sequence != exchange.sequence {
-            return Poll::Ready(ReceiveEvent::Disconnect);
+    pub(crate) fn receive<T: Take>(&mut self, id: ExchangeId, take: T) -> Poll<ReceiveEvent<T::Bytes, T::Text>> {
+        let (key, number) = (key_of(id), id.sequence);
+        let Some(connection) = self.connections.get_mut(key) else { return self.receive_late(id, take) };
+        let Some(exchange) = connection.exchanges.get(number) else { return Poll::Ready(ReceiveEvent::Disconnect) };
+        if connection.http.websocket(number).is_some() {
+            return self.receive_message(id, take);
         }
-        if connection.http.websocket().is_some() {
-            return self.receive_message(exchange, take);
-        }
-        if !connection.body_given {
-            if connection.http.request_complete() {
-                connection.body_given = true;
-                if connection.http.disconnected() {
+        if !exchange.body_given {
+            if connection.http.request_complete(number) {
+                exchange.body_given = true;
+                if connection.http.disconnected(number) {
                     self.enqueue(key);
                 }
                 return Poll::Ready(ReceiveEvent::Request { body: take.bytes(&[]), more_body: false });
             }
-            if connection.http.exchange_is_open() {
+            if connection.http.exchange_is_open(number) {
                 let now = self.clock.now();
-                connection.http.want_body(&now);
+                connection.http.want_body(number, &now);
                 match connection.take_body(&mut self.buffer, &now, |bytes| take.bytes(bytes)) {
                     Part::Data { body, end } => {
-                        connection.body_given = end;
+                        if let Some(exchange) = connection.exchanges.get(number) {
+                            exchange.body_given = end;
+                        }
                         return Poll::Ready(ReceiveEvent::Request { body, more_body: !end });
                     }
                     Part::Refused(error) => {
@@ -89,11 +88,11 @@ impl<A: Application> State<A> {
                 }
             }
         }
-        if connection.http.disconnected() || !connection.http.exchange_is_open() {
+        if connection.http.disconnected(number) || !connection.http.exchange_is_open(number) {
             self.enqueue(key);
             return Poll::Ready(ReceiveEvent::Disconnect);
         }
-        connection.receive_waiting = true;
+        connection.wait_to_receive(number);
         // What the client may wait for before it goes on, a 100 Continue among it, is not kept from it.
         if connection.has_input() || !connection.http.transmit().is_empty() {
             self.enqueue(key);
@@ -102,13 +101,15 @@ impl<A: Application> State<A> {
     }
 
     /// The next event of a WebSocket: what has been read ahead, else what the socket has.
-    fn receive_message<T: Take>(&mut self, exchange: ExchangeId, take: T) -> Poll<ReceiveEvent<T::Bytes, T::Text>> {
-        let key = key_of(exchange);
+    fn receive_message<T: Take>(&mut self, id: ExchangeId, take: T) -> Poll<ReceiveEvent<T::Bytes, T::Text>> {
+        let (key, number) = (key_of(id), id.sequence);
         let now = self.clock.now();
-        let Some(connection) = self.connections.get_mut(key) else { return self.receive_late(exchange, take) };
-        connection.receive_woken = false;
-        let ended = !connection.http.exchange_is_open();
-        let Some(socket) = connection.http.websocket() else { return Poll::Ready(ReceiveEvent::Disconnect) };
+        let Some(connection) = self.connections.get_mut(key) else { return self.receive_late(id, take) };
+        if let Some(exchange) = connection.exchanges.get(number) {
+            exchange.receive_woken = false;
+        }
+        let ended = !connection.http.exchange_is_open(number);
+        let Some(socket) = connection.http.websocket(number) else { return Poll::Ready(ReceiveEvent::Disconnect) };
         if socket.has_event(ended) {
             let event = socket.receive(ended, |message| taken(take, message));
             // There may be room now for input that waits.
@@ -126,21 +127,22 @@ impl<A: Application> State<A> {
             Some(Ok(message)) => Poll::Ready(ReceiveEvent::WebSocketReceive(message)),
             Some(Err(error)) => {
                 self.violated(key, error);
-                self.receive_end(key)
+                self.receive_end(id)
             }
-            None => self.receive_end(key),
+            None => self.receive_end(id),
         }
     }
 
     /// What follows the last message: the disconnect, or a wait for another.
-    fn receive_end<B, T>(&mut self, key: Key) -> Poll<ReceiveEvent<B, T>> {
+    fn receive_end<B, T>(&mut self, id: ExchangeId) -> Poll<ReceiveEvent<B, T>> {
+        let (key, number) = (key_of(id), id.sequence);
         let Some(connection) = self.connections.get_mut(key) else { return Poll::Ready(ReceiveEvent::Disconnect) };
-        let ended = !connection.http.exchange_is_open();
-        if let Some(event) = connection.http.websocket().and_then(|socket| socket.disconnect(ended)) {
+        let ended = !connection.http.exchange_is_open(number);
+        if let Some(event) = connection.http.websocket(number).and_then(|socket| socket.disconnect(ended)) {
             self.enqueue(key);
             return Poll::Ready(event);
         }
-        connection.receive_waiting = true;
+        connection.wait_to_receive(number);
         if connection.has_input() {
             self.enqueue(key);
         }
@@ -155,89 +157,94 @@ impl<A: Application> State<A> {
     }
 
     pub(crate) fn websockets(&mut self) -> usize {
-        let keys = self.connections.keys().into_iter();
-        let open = keys.filter(|key| self.connections.get_mut(*key).is_some_and(has_session)).count();
+        let mut open = 0;
+        for key in self.connections.keys() {
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            let http = &mut connection.http;
+            open += connection.exchanges.each().filter(|(number, _)| has_session(http, *number)).count();
+        }
         open + self.orphans.values().filter(|socket| socket.session().is_some()).count()
     }
 
-    pub(crate) fn is_websocket(&mut self, exchange: ExchangeId) -> bool {
-        let connection = self.connections.get_mut(key_of(exchange));
-        let is_open =
-            connection.is_some_and(|connection| connection.sequence == exchange.sequence && has_session(connection));
-        is_open || self.orphans.get(&exchange).is_some_and(|socket| socket.session().is_some())
+    pub(crate) fn is_websocket(&mut self, id: ExchangeId) -> bool {
+        let connection = self.connections.get_mut(key_of(id));
+        let is_open = connection.is_some_and(|connection| {
+            connection.exchanges.get(id.sequence).is_some() && has_session(&mut connection.http, id.sequence)
+        });
+        is_open || self.orphans.get(&id).is_some_and(|socket| socket.session().is_some())
     }
 
     /// Whether an exchange that was blocked is so no more.
-    pub(crate) fn sent(&mut self, exchange: ExchangeId) -> Poll<Result<(), SendError>> {
-        let Some(connection) = self.connections.get_mut(key_of(exchange)) else {
+    pub(crate) fn sent(&mut self, id: ExchangeId) -> Poll<Result<(), SendError>> {
+        let number = id.sequence;
+        let Some(connection) = self.connections.get_mut(key_of(id)) else {
             return Poll::Ready(Err(SendError::Disconnected));
         };
         // A close that the application has just sent ends its WebSocket, and is no failure.
-        if connection.sequence != exchange.sequence || !connection.send_blocked {
+        let Some(exchange) = connection.exchanges.get(number).filter(|exchange| exchange.send_blocked) else {
             return Poll::Ready(Ok(()));
-        }
-        if connection.http.disconnected() {
+        };
+        if connection.http.disconnected(number) {
             return Poll::Ready(Err(SendError::Disconnected));
         }
-        if !connection.http.exchange_is_open() {
+        if !connection.http.exchange_is_open(number) {
             return Poll::Ready(Ok(()));
         }
-        connection.send_waiting = connection.http.transmit().len() > LOW_WATER;
-        if connection.send_waiting { Poll::Pending } else { Poll::Ready(Ok(())) }
+        exchange.send_waiting = connection.http.unsent(number) > LOW_WATER;
+        if exchange.send_waiting { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 
-    pub(crate) fn start(&mut self, exchange: ExchangeId, start: &ResponseStart) -> Result<Sent, SendError> {
-        let Some(connection) = self.connections.get_mut(key_of(exchange)) else { return Err(SendError::Disconnected) };
-        if connection.sequence != exchange.sequence {
-            return Ok(Sent::Complete);
-        }
-        connection.http.start(start)?;
-        if let Some(access) = &mut connection.log {
+    pub(crate) fn start(&mut self, id: ExchangeId, start: &ResponseStart) -> Result<Sent, SendError> {
+        let Some(connection) = self.connections.get_mut(key_of(id)) else { return Err(SendError::Disconnected) };
+        let Some(exchange) = connection.exchanges.get(id.sequence) else { return Ok(Sent::Complete) };
+        connection.http.start(id.sequence, start)?;
+        if let Some(access) = &mut exchange.log {
             access.respond(&start.headers);
         }
         Ok(Sent::Open)
     }
 
-    pub(crate) fn send(&mut self, exchange: ExchangeId, event: SendEvent<A::Body, A::Text>) -> Result<Sent, SendError> {
+    pub(crate) fn send(&mut self, id: ExchangeId, event: SendEvent<A::Body, A::Text>) -> Result<Sent, SendError> {
         if let SendEvent::ResponseStart(start) = event {
-            return self.start(exchange, &start);
+            return self.start(id, &start);
         }
         let last = is_last(&event);
-        let key = key_of(exchange);
+        let (key, number) = (key_of(id), id.sequence);
         let Some(connection) = self.connections.get_mut(key) else { return Err(SendError::Disconnected) };
-        if connection.sequence != exchange.sequence {
-            return Ok(Sent::Complete);
-        }
-        if let Some(access) = &mut connection.log {
+        let Some(exchange) = connection.exchanges.get(number) else { return Ok(Sent::Complete) };
+        if let Some(access) = &mut exchange.log {
             note_start(access, &event);
         }
         let now = self.clock.now();
-        apply(&mut connection.http, event, &now, &self.row)?;
-        connection.send_blocked = false;
         let http = &mut connection.http;
-        if !http.exchange_is_open() && http.websocket().is_some() {
+        apply(http, number, event, &now, &self.row)?;
+        exchange.send_blocked = false;
+        let is_noted = exchange.is_noted();
+        if !http.exchange_is_open(number) && http.websocket(number).is_some() {
             // Closed or denied: what is sent from now on finds nobody (WS-23).
-            let sent = http.shortfall().map_or(Sent::Open, |(promised, sent)| Sent::Short { promised, sent });
-            self.complete(key);
+            let sent = http.shortfall(number).map_or(Sent::Open, |(promised, sent)| Sent::Short { promised, sent });
+            self.complete(id);
             return Ok(sent);
         }
-        if !http.exchange_is_open() && !http.disconnected() {
-            let sent = match http.shortfall() {
+        if !http.exchange_is_open(number) && !http.disconnected(number) {
+            let sent = match http.shortfall(number) {
                 Some((promised, sent)) => Sent::Short { promised, sent },
                 None if last => Sent::Complete,
                 None => Sent::Satisfied,
             };
-            self.complete(key);
+            self.complete(id);
             return Ok(sent);
         }
-        if connection.http.transmit().len() > HIGH_WATER {
+        if http.unsent(number) > HIGH_WATER {
             connection.write(&now);
         }
-        let blocked = connection.http.transmit().len() > HIGH_WATER;
-        connection.send_blocked = blocked;
+        let blocked = connection.http.unsent(number) > HIGH_WATER;
+        if let Some(exchange) = connection.exchanges.get(number) {
+            exchange.send_blocked = blocked;
+        }
         let over = connection.is_over(&now);
-        if connection.is_noted() && connection.http.response_status() == Some(101) {
-            self.note_response(key);
+        if is_noted && connection.http.response_status(number) == Some(101) {
+            self.note_response(id);
         }
         self.enqueue(key);
         match (over, blocked) {
@@ -249,60 +256,63 @@ impl<A: Application> State<A> {
 
     /// Where nobody steps in for it: a streamed part reaches the client even when the application computes or blocks from
     /// here on.
-    pub(crate) fn write_streamed(&mut self, exchange: ExchangeId) {
+    pub(crate) fn write_streamed(&mut self, id: ExchangeId) {
         let now = self.clock.now();
-        if let Some(connection) = self.connections.get_mut(key_of(exchange))
-            && connection.http.exchange_is_open()
+        if let Some(connection) = self.connections.get_mut(key_of(id))
+            && connection.http.exchange_is_open(id.sequence)
         {
             connection.write(&now);
         }
     }
 
-    /// The response of the connection's exchange is complete: it is logged, and written at the end of the turn.
-    pub(crate) fn complete(&mut self, key: Key) {
-        self.wake_receive(key);
-        self.note_response(key);
-        self.enqueue(key);
+    /// The response of the exchange is complete: it is logged, and written at the end of the turn.
+    pub(crate) fn complete(&mut self, id: ExchangeId) {
+        self.wake_receive(id);
+        self.note_response(id);
+        self.enqueue(key_of(id));
     }
 
     /// Logs and counts the response, where somebody wants to know of it.
-    fn note_response(&mut self, key: Key) {
-        let Some(connection) = self.connections.get_mut(key).filter(|connection| connection.is_noted()) else { return };
-        if let Some(mut access) = connection.log.take() {
+    fn note_response(&mut self, id: ExchangeId) {
+        let Some(connection) = self.connections.get_mut(key_of(id)) else { return };
+        let Some(exchange) = connection.exchanges.get(id.sequence).filter(|exchange| exchange.is_noted()) else {
+            return;
+        };
+        if let Some(mut access) = exchange.log.take() {
             let http = &connection.http;
-            access.end(http.response_status().unwrap_or_default(), http.response_body_bytes());
+            access.end(http.response_status(id.sequence).unwrap_or_default(), http.response_body_bytes(id.sequence));
             self.accesses.finished.push(access);
         }
-        self.count_response(key);
+        self.count_response(id);
     }
 
-    pub(crate) fn finish(&mut self, exchange: ExchangeId, outcome: Outcome) -> Finished {
+    pub(crate) fn finish(&mut self, id: ExchangeId, outcome: Outcome) -> Finished {
         self.running -= 1;
         self.row.set(Cell::IN_FLIGHT, self.running as u64);
-        self.orphans.remove(&exchange);
-        let key = key_of(exchange);
+        self.orphans.remove(&id);
+        let (key, number) = (key_of(id), id.sequence);
         let now = self.clock.now();
         let Some(connection) = self.connections.get_mut(key) else { return Finished::Disconnected };
-        if connection.sequence != exchange.sequence {
+        let Some(exchange) = connection.exchanges.get(number) else { return Finished::Complete };
+        exchange.running = false;
+        if connection.http.shortfall(number).is_some() {
+            self.forget(id);
             return Finished::Complete;
         }
-        connection.running = false;
-        if connection.http.shortfall().is_some() {
-            return Finished::Complete;
-        }
-        let finished = connection.http.finish(outcome, &now);
+        let finished = connection.http.finish(number, outcome, &now);
         match finished {
             // What the end itself has to say, a close frame or the last chunk, may still be unwritten.
             Finished::Complete if connection.queued || connection.http.transmit().is_empty() => {}
             Finished::Disconnected => self.enqueue(key),
-            _ => self.complete(key),
+            _ => self.complete(id),
         }
+        self.forget(id);
         finished
     }
 }
 
-fn has_session<A: Application>(connection: &mut Connection<A>) -> bool {
-    connection.http.websocket().is_some_and(|socket| socket.session().is_some())
+fn has_session<B: AsRef<[u8]>>(http: &mut Protocol<B>, number: u32) -> bool {
+    http.websocket(number).is_some_and(|socket| socket.session().is_some())
 }
 
 /// What begins the response to a handshake; that of a request is seen by [`State::start`].
@@ -316,7 +326,8 @@ fn note_start<B, T>(access: &mut Access, event: &SendEvent<B, T>) {
 
 /// Puts an event on the wire.
 fn apply<B, T>(
-    http: &mut http1::Connection<B>,
+    http: &mut Protocol<B>,
+    number: u32,
     event: SendEvent<B, T>,
     now: &Now<'_>,
     row: &Row,
@@ -326,28 +337,28 @@ where
     T: AsRef<str> + Into<B>,
 {
     match event {
-        SendEvent::ResponseBody { body, more_body } => http.body(Content::Bytes(body), more_body, now),
+        SendEvent::ResponseBody { body, more_body } => http.body(number, Content::Bytes(body), more_body, now),
         SendEvent::WebSocketSend(message) => {
-            http.websocket_send(message, now)?;
+            http.websocket_send(number, message, now)?;
             row.add(Cell::MESSAGES_SENT, 1);
             Ok(())
         }
         SendEvent::ResponsePathsend { path } => {
             let (file, count) = file::whole(&path)?;
-            http.pathsend(file, count, now)
+            http.pathsend(number, file, count, now)
         }
         SendEvent::ResponseZerocopysend { file, offset, count, more_body } => {
-            http.body(file::part(file, offset, count)?, more_body, now)
+            http.body(number, file::part(file, offset, count)?, more_body, now)
         }
-        SendEvent::ResponseTrailers { headers, more_trailers } => http.trailers(&headers, more_trailers, now),
-        SendEvent::ResponseEarlyHint { links } => http.early_hint(&links),
+        SendEvent::ResponseTrailers { headers, more_trailers } => http.trailers(number, &headers, more_trailers, now),
+        SendEvent::ResponseEarlyHint { links } => http.early_hint(number, &links),
         SendEvent::WebSocketAccept { subprotocol, headers } => {
-            http.websocket_accept(subprotocol.as_deref(), &headers, now)
+            http.websocket_accept(number, subprotocol.as_deref(), &headers, now)
         }
-        SendEvent::WebSocketClose { code, reason } => http.websocket_close(code, &reason, now),
-        SendEvent::WebSocketResponseStart(start) => http.websocket_response_start(&start),
+        SendEvent::WebSocketClose { code, reason } => http.websocket_close(number, code, &reason, now),
+        SendEvent::WebSocketResponseStart(start) => http.websocket_response_start(number, &start),
         SendEvent::WebSocketResponseBody { body, more_body } => {
-            http.websocket_response_body(Content::Bytes(body), more_body, now)
+            http.websocket_response_body(number, Content::Bytes(body), more_body, now)
         }
         _ => Ok(()),
     }

@@ -43,6 +43,7 @@ impl Identity {
 /// Gives a request what it is to have. The response will carry the id as well.
 pub(crate) fn identify<A: Application>(
     connection: &mut Connection<A>,
+    number: u32,
     request: &mut Request,
     identity: &Identity,
     random: &mut Option<Random>,
@@ -70,7 +71,7 @@ pub(crate) fn identify<A: Application>(
         request.headers_repeated = false;
     }
     if let Some(id) = request.headers.get(&identity.request_id) {
-        connection.http.set_response_field(&identity.request_id, id);
+        connection.http.set_response_field(number, &identity.request_id, id);
     }
 }
 

@@ -24,6 +24,7 @@ mod cells;
 mod clock;
 mod connection;
 mod counting;
+mod exchange;
 mod exchanges;
 mod file;
 mod host;

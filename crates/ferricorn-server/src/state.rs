@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use asgi::{Application, ExchangeId, Extensions, Wake};
 use ferricorn_proto::websocket::{ProtocolError, WebSocket};
-use ferricorn_proto::{Drain, TimeoutKind, http1};
+use ferricorn_proto::{Answer, Drain, Protocol, TimeoutKind};
 use mio::Events;
 use rustc_hash::FxHashMap;
 
@@ -192,11 +192,13 @@ impl<A: Application> State<A> {
         if readiness.broken {
             connection.set_broken();
         }
-        let waits_for_input = connection.receive_waiting && (connection.has_input() || connection.http.disconnected());
+        let number = connection.exchanges.current();
+        let has_news = connection.has_input() || connection.http.disconnected(number);
+        let waiting = connection.exchanges.get(number).filter(|exchange| has_news && exchange.receive_waiting);
+        let waits_for_input = waiting.map(|exchange| exchange.receive_woken = true).is_some();
         let to_write = !connection.http.transmit().is_empty();
         if waits_for_input {
-            connection.receive_woken = true;
-            self.wake_receive(key);
+            self.wake_receive(exchange_id(key, number));
         }
         // Who was woken may not come back for what has arrived: it is looked at again at the end of the turn.
         if readiness.broken || readiness.read_closed || to_write || waits_for_input {
@@ -204,17 +206,11 @@ impl<A: Application> State<A> {
         }
     }
 
-    pub(crate) fn wake_receive(&mut self, key: Key) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        if std::mem::take(&mut connection.receive_waiting) {
-            self.wakes.push((exchange_id(key, connection.sequence), Wake::Receive));
-        }
-    }
-
-    pub(crate) fn wake_send(&mut self, key: Key) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        if std::mem::take(&mut connection.send_waiting) {
-            self.wakes.push((exchange_id(key, connection.sequence), Wake::Send));
+    pub(crate) fn wake_receive(&mut self, id: ExchangeId) {
+        let Some(connection) = self.connections.get_mut(key_of(id)) else { return };
+        let Some(exchange) = connection.exchanges.get(id.sequence) else { return };
+        if std::mem::take(&mut exchange.receive_waiting) {
+            self.wakes.push((id, Wake::Receive));
         }
     }
 
@@ -225,7 +221,7 @@ impl<A: Application> State<A> {
         let key = self.connections.next_key();
         match self.poller.add(&mut socket, key.slot as usize) {
             Ok(()) => {
-                let http = http1::Connection::new(Rc::clone(&config.limits), self.clock.instant());
+                let http = Protocol::http1(Rc::clone(&config.limits), self.clock.instant());
                 let mut connection = Connection::new(socket, http, ends, self.row.clone());
                 connection.expect_proxies(&config.proxies);
                 self.connections.insert(connection);
@@ -269,9 +265,7 @@ impl<A: Application> State<A> {
         for key in self.connections.keys() {
             let Some(connection) = self.connections.get_mut(key) else { continue };
             connection.http.websocket_restart(&self.clock.now());
-            if connection.http.disconnected() {
-                self.wakes.extend(wakes(key, connection));
-            }
+            wake_disconnected(key, connection, &mut self.wakes);
             self.enqueue(key);
         }
     }
@@ -287,7 +281,7 @@ impl<A: Application> State<A> {
     /// The next request of this connection that the application is to be called with.
     pub(crate) fn next_call(&mut self, key: Key, config: &Config) -> Option<Call<A>> {
         let connection = self.connections.get_mut(key)?;
-        if connection.http.exchange_is_open() {
+        if !connection.http.takes_requests() {
             self.read_frames(key);
             return None;
         }
@@ -296,47 +290,7 @@ impl<A: Application> State<A> {
         }
         let now = self.clock.now();
         match connection.take_request(&mut self.buffer, &mut self.line, &now) {
-            Taken::Request(mut request) => {
-                let ends_repeated = connection.look_through(&mut request, config);
-                connection.sequence = connection.sequence.wrapping_add(1);
-                connection.body_given = request.websocket;
-                connection.quiet = false;
-                if is_health_check(&self.line, &request, config) {
-                    self.answer_health(key);
-                    return None;
-                }
-                connection.begun = Begun::new(&self.line, &self.clock, config);
-                if !config.identity.is_nothing() {
-                    identify(connection, &mut request, &config.identity, &mut self.random);
-                }
-                if config.access_log {
-                    let mut access = self.accesses.begin();
-                    access.begin(config.access_format.needs, &self.line, &request, &connection.ends);
-                    access.set_client(connection.logged_client());
-                    connection.log = Some(access);
-                }
-                if config.concurrency != 0 && self.running >= config.concurrency {
-                    connection.http.refuse(503, &now);
-                    self.row.add(refusal_cell(503), 1);
-                    self.complete(key);
-                    return None;
-                }
-                connection.running = true;
-                self.running += 1;
-                self.calls += 1;
-                self.row.set(Cell::IN_FLIGHT, self.running as u64);
-                let subprotocols = connection.http.websocket().map(|socket| socket.subprotocols().to_vec());
-                Some(Call {
-                    exchange: exchange_id(key, connection.sequence),
-                    request,
-                    line: std::mem::take(&mut self.line),
-                    ends: Rc::clone(&connection.ends),
-                    ends_repeated,
-                    memory: std::mem::take(&mut connection.memory),
-                    extensions: connection.http.extensions(),
-                    subprotocols: subprotocols.unwrap_or_default(),
-                })
-            }
+            Taken::Request(request) => self.begin(key, request, config),
             Taken::Refused(error) => {
                 self.problems.push(Problem::Request { client: connection.own_ends.client.clone(), error });
                 self.count_refused(key, error.status());
@@ -352,39 +306,95 @@ impl<A: Application> State<A> {
         }
     }
 
+    /// Begins the exchange of a request, whose line has been read. None: the server answers it itself.
+    fn begin(&mut self, key: Key, mut request: Request, config: &Config) -> Option<Call<A>> {
+        let connection = self.connections.get_mut(key)?;
+        let ends_repeated = connection.look_through(&mut request, config);
+        let id = exchange_id(key, connection.exchanges.begin(request.stream, &connection.ends));
+        connection.quiet = false;
+        if is_health_check(&self.line, &request, config) {
+            self.answer_health(id);
+            return None;
+        }
+        if !config.identity.is_nothing() {
+            identify(connection, id.sequence, &mut request, &config.identity, &mut self.random);
+        }
+        let client = config.access_log.then(|| connection.logged_client());
+        let exchange = connection.exchanges.get(id.sequence)?;
+        exchange.body_given = request.websocket;
+        exchange.begun = Begun::new(&self.line, &self.clock, config);
+        if let Some(client) = client {
+            let mut access = self.accesses.begin();
+            access.begin(config.access_format.needs, &self.line, &request, &connection.ends);
+            access.set_client(client);
+            exchange.log = Some(access);
+        }
+        if config.concurrency != 0 && self.running >= config.concurrency {
+            connection.http.refuse(id.sequence, 503, &self.clock.now());
+            self.row.add(refusal_cell(503), 1);
+            self.complete(id);
+            self.forget(id);
+            return None;
+        }
+        exchange.running = true;
+        self.running += 1;
+        self.calls += 1;
+        self.row.set(Cell::IN_FLIGHT, self.running as u64);
+        let subprotocols = connection.http.websocket(id.sequence).map(|socket| socket.subprotocols().to_vec());
+        Some(Call {
+            exchange: id,
+            request,
+            line: std::mem::take(&mut self.line),
+            ends: Rc::clone(&connection.ends),
+            ends_repeated,
+            memory: std::mem::take(&mut connection.memory),
+            extensions: connection.http.extensions(id.sequence),
+            subprotocols: subprotocols.unwrap_or_default(),
+        })
+    }
+
     /// Answers whoever asks whether this worker serves: nobody else is to hear of it, and a worker that has as much to do
     /// as it may is healthy.
-    fn answer_health(&mut self, key: Key) {
+    fn answer_health(&mut self, id: ExchangeId) {
         // One that is replaced closes its connections, and others go on serving.
         let is_ending = self.draining.is_some_and(|draining| draining.quick.is_some());
         let is_healthy = self.healthy && !is_ending;
         let (status, text) = if is_healthy { (200, "ok\n") } else { (503, "draining\n") };
-        if let Some(connection) = self.connections.get_mut(key) {
-            connection.running = false;
-            connection.http.respond(status, text, !is_healthy, &self.clock.now());
+        if let Some(connection) = self.connections.get_mut(key_of(id)) {
+            if let Some(exchange) = connection.exchanges.get(id.sequence) {
+                exchange.running = false;
+            }
+            let answer = Answer { status, text, close: !is_healthy };
+            connection.http.respond(id.sequence, &answer, &self.clock.now());
         }
-        self.enqueue(key);
+        self.enqueue(key_of(id));
+        self.forget(id);
     }
 
     /// Reads what a WebSocket's peer sends although the application does not ask: pings are to be answered and a close to
     /// be noted. Who waits for a message reads for itself.
     fn read_frames(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
-        if connection.receive_woken || connection.http.websocket().is_none_or(|socket| socket.session().is_none()) {
+        let number = connection.exchanges.current();
+        if connection.http.websocket(number).is_none_or(|socket| socket.session().is_none()) {
             return;
         }
-        if connection.receive_waiting {
-            if connection.has_input() {
-                connection.receive_woken = true;
+        let has_input = connection.has_input();
+        let Some(exchange) = connection.exchanges.get(number).filter(|exchange| !exchange.receive_woken) else {
+            return;
+        };
+        if exchange.receive_waiting {
+            if has_input {
+                exchange.receive_woken = true;
                 self.enqueue(key);
-                self.wake_receive(key);
+                self.wake_receive(exchange_id(key, number));
             }
             return;
         }
         let now = self.clock.now();
         let violation = connection.read_frames(&mut self.buffer, &now);
         let goes_on =
-            connection.has_input() || connection.http.disconnected() || !connection.http.transmit().is_empty();
+            connection.has_input() || connection.http.disconnected(number) || !connection.http.transmit().is_empty();
         if let Some(error) = violation {
             self.violated(key, error);
         }
@@ -410,7 +420,8 @@ impl<A: Application> State<A> {
             let Some(connection) = self.connections.get_mut(key) else { continue };
             let round_trip = connection.http.take_round_trip();
             let due = connection.http.next_timeout().is_some_and(|deadline| deadline <= now.instant);
-            let is_websocket = connection.http.websocket().is_some();
+            let number = connection.exchanges.current();
+            let is_websocket = connection.http.websocket(number).is_some();
             let is_late = draining.is_some_and(|draining| draining.is_late(is_websocket, now.instant));
             if due {
                 let passed = connection.http.handle_timeout(&now);
@@ -419,11 +430,11 @@ impl<A: Application> State<A> {
                 }
                 // A ping that was due is no news for whoever waits.
                 if let Some(kind) = passed {
-                    self.wakes.extend(wakes(key, connection));
+                    wake_everybody(key, connection, &mut self.wakes);
                     self.count_timeout(key, kind);
                 }
                 self.enqueue(key);
-            } else if is_late && !connection.http.exchange_is_open() && connection.http.transmit().is_empty() {
+            } else if is_late && !connection.http.has_open_exchange() && connection.http.transmit().is_empty() {
                 self.remove(key);
             } else if std::mem::replace(&mut connection.quiet, true) && connection.http.is_idle() {
                 connection.release_memory();
@@ -456,11 +467,7 @@ impl<A: Application> State<A> {
             let key = self.queue[index];
             let Some(connection) = self.connections.get_mut(key) else { continue };
             connection.write(&self.clock.now());
-            let room = connection.send_waiting
-                && (connection.http.transmit().len() <= LOW_WATER || connection.http.disconnected());
-            if room {
-                self.wake_send(key);
-            }
+            wake_senders(key, connection, &mut self.wakes);
         }
     }
 
@@ -468,12 +475,19 @@ impl<A: Application> State<A> {
         let Some(mut connection) = self.connections.remove(key) else { return };
         self.poller.remove(connection.socket());
         self.count_removed(&mut connection);
-        if connection.running
-            && let Some(socket) = connection.http.take_websocket()
-        {
-            self.orphans.insert(exchange_id(key, connection.sequence), socket);
+        for (number, _) in connection.exchanges.each().filter(|(_, exchange)| exchange.running) {
+            if let Some(socket) = connection.http.take_websocket(number) {
+                self.orphans.insert(exchange_id(key, number), socket);
+            }
         }
-        self.wakes.extend(wakes(key, &mut connection));
+        wake_everybody(key, &mut connection, &mut self.wakes);
+    }
+
+    /// Nobody will name the exchange any more.
+    pub(crate) fn forget(&mut self, id: ExchangeId) {
+        if let Some(connection) = self.connections.get_mut(key_of(id)) {
+            connection.exchanges.end(id.sequence);
+        }
     }
 }
 
@@ -489,15 +503,30 @@ fn is_news(kind: TimeoutKind) -> bool {
     !matches!(kind, TimeoutKind::KeepAlive | TimeoutKind::Linger | TimeoutKind::Pong | TimeoutKind::Close)
 }
 
-/// Whoever waits for something of this connection, to be told that it may have changed.
-fn wakes<A: Application>(
-    key: Key,
-    connection: &mut Connection<A>,
-) -> impl Iterator<Item = (ExchangeId, Wake)> + use<A> {
-    let exchange = exchange_id(key, connection.sequence);
-    let receive = std::mem::take(&mut connection.receive_waiting).then_some((exchange, Wake::Receive));
-    let send = std::mem::take(&mut connection.send_waiting).then_some((exchange, Wake::Send));
-    receive.into_iter().chain(send)
+/// Tells whoever waits for something of this connection that it may have changed.
+fn wake_everybody<A: Application>(key: Key, connection: &mut Connection<A>, wakes: &mut Vec<(ExchangeId, Wake)>) {
+    for (number, exchange) in connection.exchanges.each() {
+        wakes.extend(exchange.take_waits().map(|wake| (exchange_id(key, number), wake)));
+    }
+}
+
+/// Tells whoever waits for something of an exchange that has ended.
+fn wake_disconnected<A: Application>(key: Key, connection: &mut Connection<A>, wakes: &mut Vec<(ExchangeId, Wake)>) {
+    let http = &connection.http;
+    for (number, exchange) in connection.exchanges.each().filter(|(number, _)| http.disconnected(*number)) {
+        wakes.extend(exchange.take_waits().map(|wake| (exchange_id(key, number), wake)));
+    }
+}
+
+/// Tells whoever waits to send that there is room.
+fn wake_senders<A: Application>(key: Key, connection: &mut Connection<A>, wakes: &mut Vec<(ExchangeId, Wake)>) {
+    let http = &mut connection.http;
+    for (number, exchange) in connection.exchanges.each().filter(|(_, exchange)| exchange.send_waiting) {
+        if http.unsent(number) <= LOW_WATER || http.disconnected(number) {
+            exchange.send_waiting = false;
+            wakes.push((exchange_id(key, number), Wake::Send));
+        }
+    }
 }
 
 pub(crate) const fn exchange_id(key: Key, sequence: u32) -> ExchangeId {

@@ -346,7 +346,10 @@ impl<A: Application, H: Host> Worker<A, H> {
             let state = &mut *self.state.borrow_mut();
             let Some(connection) = state.connections.get_mut(key) else { return };
             connection.queued = false;
-            connection.receive_woken = false;
+            let current = connection.exchanges.current();
+            if let Some(exchange) = connection.exchanges.get(current) {
+                exchange.receive_woken = false;
+            }
             if connection.is_over(&state.clock.now()) {
                 state.remove(key);
                 return;

@@ -10,6 +10,7 @@ use super::{Connection, Drain, Expected, Fate, Finished, Now, chunked, encode};
 use crate::error::{RequestError, TimeoutKind};
 use crate::exchange::{State, Verdict};
 use crate::limits::Limits;
+use crate::protocol::Answer;
 use crate::semantics;
 use crate::transmit::Content;
 
@@ -264,9 +265,10 @@ impl<B: AsRef<[u8]>> Connection<B> {
         }
     }
 
-    /// The server itself answers the current exchange with a short text, as an application would: the connection goes on,
-    /// unless `close`. Without an exchange that waits for its response nothing happens.
-    pub fn respond(&mut self, status: u16, text: &str, close: bool, now: &Now<'_>) {
+    /// The server itself answers the current exchange: the connection goes on, unless the answer closes it. Without an
+    /// exchange that waits for its response nothing happens.
+    pub fn respond(&mut self, answer: &Answer<'_>, now: &Now<'_>) {
+        let Answer { status, text, close } = *answer;
         let headers = Headers::from_iter([("content-type", "text/plain; charset=utf-8")]).unwrap_or_default();
         let start = ResponseStart { status, headers, ..ResponseStart::default() };
         let started = self.start(&start);

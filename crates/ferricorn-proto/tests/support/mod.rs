@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use asgi::{Headers, Message, Outcome, ReceiveEvent, ResponseStart, SendError};
 use ferricorn_proto::http1::Connection;
 use ferricorn_proto::websocket::ProtocolError;
-use ferricorn_proto::{Closing, Content, Drain, Finished, Input, Limits, Now, Piece, RequestError, RequestHead};
+use ferricorn_proto::{
+    Answer, Closing, Content, Drain, Finished, Input, Limits, Now, Piece, RequestError, RequestHead,
+};
 
 pub const DATE: &[u8] = b"Sun, 06 Nov 1994 08:49:37 GMT";
 
@@ -312,7 +314,9 @@ impl Driver {
             Action::EarlyHint(links) => ("early hint", connection.early_hint(&links)),
             Action::WantBody => return connection.want_body(&now),
             Action::Refuse(status) => return connection.refuse(status, &now),
-            Action::Respond(status, close) => return connection.respond(status, "text", close, &now),
+            Action::Respond(status, close) => {
+                return connection.respond(&Answer { status, text: "text", close }, &now);
+            }
             Action::Drain(drain) => return connection.drain(drain),
             Action::Restart => return connection.websocket_restart(&now),
             _ => return,

@@ -1,11 +1,14 @@
 //! What the protocols have in common: the events that bytes become, and what a driver is told about a connection.
 
+mod either;
+
 use std::rc::Rc;
 
 use asgi::{Headers, HttpVersion, Message};
 
 use crate::error::RequestError;
 use crate::websocket::ProtocolError;
+pub use either::Protocol;
 
 /// What came of handing bytes in.
 #[derive(Debug)]
@@ -95,4 +98,15 @@ pub enum Closing {
     Now,
     /// Reset it, so that the peer sees that something is missing; what waits may be written before.
     Abort,
+}
+
+/// A response of the server's own: a short text, as an application would send it.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// Its status.
+    pub status: u16,
+    /// What it says.
+    pub text: &'a str,
+    /// Whether the connection of HTTP/1 ends with it.
+    pub close: bool,
 }

@@ -1,0 +1,377 @@
+//! One connection of either version of HTTP. The methods of one exchange take the number of its stream, which HTTP/1, where
+//! one exchange follows another, does not look at.
+
+use std::fs::File;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use asgi::{Extensions, Headers, Message, Outcome, ResponseStart, SendError};
+
+use super::{Answer, Closing, Drain, Finished, Step};
+use crate::error::TimeoutKind;
+use crate::http1;
+use crate::limits::{Limits, Now};
+use crate::transmit::{Content, Transmit};
+use crate::websocket::WebSocket;
+
+/// The protocol of one connection.
+pub enum Protocol<B> {
+    /// HTTP/1.0 or HTTP/1.1.
+    Http1(http1::Connection<B>),
+}
+
+/// The connection.
+impl<B: AsRef<[u8]>> Protocol<B> {
+    /// HTTP/1, on a connection that was just accepted.
+    pub fn http1(limits: Rc<Limits>, now: Instant) -> Self {
+        Self::Http1(http1::Connection::new(limits, now))
+    }
+
+    /// Takes what it can out of `input`, and gives at most one event.
+    pub fn handle_input<'b>(&'b mut self, input: &'b mut [u8], now: &Now<'_>) -> Step<'b> {
+        match self {
+            Self::Http1(http) => http.handle_input(input, now),
+        }
+    }
+
+    /// Whether a further request is taken now.
+    pub fn takes_requests(&self) -> bool {
+        match self {
+            Self::Http1(http) => !http.exchange_is_open(),
+        }
+    }
+
+    /// Whether an exchange is open.
+    pub fn has_open_exchange(&self) -> bool {
+        match self {
+            Self::Http1(http) => http.exchange_is_open(),
+        }
+    }
+
+    /// The input has ended (FIN).
+    pub fn handle_end_of_input(&mut self) {
+        match self {
+            Self::Http1(http) => http.handle_end_of_input(),
+        }
+    }
+
+    /// The connection was reset, or what waits to be written cannot be.
+    pub fn handle_lost(&mut self) {
+        match self {
+            Self::Http1(http) => http.handle_lost(),
+        }
+    }
+
+    /// Looks whether a deadline has passed, and acts on it; None: none has.
+    pub fn handle_timeout(&mut self, now: &Now<'_>) -> Option<TimeoutKind> {
+        match self {
+            Self::Http1(http) => http.handle_timeout(now),
+        }
+    }
+
+    /// Bytes of [`transmit`](Self::transmit) have been written and consumed.
+    pub fn handle_written(&mut self, now: &Now<'_>) {
+        match self {
+            Self::Http1(http) => http.handle_written(now),
+        }
+    }
+
+    /// What waits to be written.
+    pub fn transmit(&mut self) -> &mut Transmit<B> {
+        match self {
+            Self::Http1(http) => http.transmit(),
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) will have something to do.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::Http1(http) => http.next_timeout(),
+        }
+    }
+
+    /// What is to be done about the connection's end.
+    pub fn closing(&self) -> Closing {
+        match self {
+            Self::Http1(http) => http.closing(),
+        }
+    }
+
+    /// Whether [`handle_input`](Self::handle_input) would do anything with more bytes.
+    pub fn wants_input(&self) -> bool {
+        match self {
+            Self::Http1(http) => http.wants_input(),
+        }
+    }
+
+    /// Whether no exchange is open, nothing has begun to come and nothing waits to be written; or only a WebSocket is open.
+    pub fn is_idle(&self) -> bool {
+        match self {
+            Self::Http1(http) => http.is_idle(),
+        }
+    }
+
+    /// Gives back what an idle connection does not need.
+    pub fn release_memory(&mut self) {
+        match self {
+            Self::Http1(http) => http.release_memory(),
+        }
+    }
+
+    /// The connection is to end (CON-09).
+    pub fn drain(&mut self, drain: Drain) {
+        match self {
+            Self::Http1(http) => http.drain(drain),
+        }
+    }
+
+    /// The server goes: open WebSockets are closed with 1012, and those that open later (WS-27).
+    pub fn websocket_restart(&mut self, now: &Now<'_>) {
+        match self {
+            Self::Http1(http) => http.websocket_restart(now),
+        }
+    }
+
+    /// How long the client of a WebSocket took to answer the last ping: told once.
+    pub fn take_round_trip(&mut self) -> Option<Duration> {
+        match self {
+            Self::Http1(http) => http.take_round_trip(),
+        }
+    }
+}
+
+/// One exchange.
+impl<B: AsRef<[u8]>> Protocol<B> {
+    /// Bytes of its response that wait; in HTTP/1, all that wait.
+    pub fn unsent(&mut self, _stream: u32) -> u64 {
+        match self {
+            Self::Http1(http) => http.transmit().len(),
+        }
+    }
+
+    /// Whether a request was given out whose response is not whole, or a WebSocket that is not closed, and whose client is there.
+    pub fn exchange_is_open(&self, _stream: u32) -> bool {
+        match self {
+            Self::Http1(http) => http.exchange_is_open(),
+        }
+    }
+
+    /// Whether the body of the request has been given out whole, and nothing can follow it.
+    pub fn request_complete(&self, _stream: u32) -> bool {
+        match self {
+            Self::Http1(http) => http.request_complete(),
+        }
+    }
+
+    /// Whether the exchange lost its client, or its WebSocket was closed by either side.
+    pub fn disconnected(&self, _stream: u32) -> bool {
+        match self {
+            Self::Http1(http) => http.disconnected(),
+        }
+    }
+
+    /// What the exchange can do beyond the core.
+    pub fn extensions(&self, _stream: u32) -> Extensions {
+        match self {
+            Self::Http1(http) => http.extensions(),
+        }
+    }
+
+    /// Of a response body that ended before its promised length: (promised, sent) in bytes (HTTP-21).
+    pub fn shortfall(&self, _stream: u32) -> Option<(u64, u64)> {
+        match self {
+            Self::Http1(http) => http.shortfall(),
+        }
+    }
+
+    /// The status of the response, once it has started.
+    pub fn response_status(&self, _stream: u32) -> Option<u16> {
+        match self {
+            Self::Http1(http) => http.response_status(),
+        }
+    }
+
+    /// How many bytes of the response's body have been sent, its framing not counted.
+    pub fn response_body_bytes(&self, _stream: u32) -> u64 {
+        match self {
+            Self::Http1(http) => http.response_body_bytes(),
+        }
+    }
+
+    /// The application called `receive`: the next part of the body is wanted.
+    pub fn want_body(&mut self, _stream: u32, now: &Now<'_>) {
+        match self {
+            Self::Http1(http) => http.want_body(now),
+        }
+    }
+
+    /// Has the response carry this field, unless the application says it itself. `name` is in lowercase.
+    pub fn set_response_field(&mut self, _stream: u32, name: &[u8], value: &[u8]) {
+        match self {
+            Self::Http1(http) => http.set_response_field(name, value),
+        }
+    }
+
+    /// `http.response.start`: held back until the first part of the body (HTTP-14).
+    ///
+    /// # Errors
+    /// Where it may not come now or cannot be sent; nothing has changed then.
+    pub fn start(&mut self, _stream: u32, start: &ResponseStart) -> Result<(), SendError> {
+        match self {
+            Self::Http1(http) => http.start(start),
+        }
+    }
+
+    /// `http.response.body` and `http.response.zerocopysend`.
+    ///
+    /// # Errors
+    /// Where it may not come now or cannot be sent; nothing has changed then.
+    pub fn body(&mut self, _stream: u32, content: Content<B>, more_body: bool, now: &Now<'_>) -> Result<(), SendError> {
+        match self {
+            Self::Http1(http) => http.body(content, more_body, now),
+        }
+    }
+
+    /// `http.response.pathsend`: the first `count` bytes of a file are the whole body (EXT-08).
+    ///
+    /// # Errors
+    /// Where it may not come now or cannot be sent; nothing has changed then.
+    pub fn pathsend(&mut self, _stream: u32, file: File, count: u64, now: &Now<'_>) -> Result<(), SendError> {
+        match self {
+            Self::Http1(http) => http.pathsend(file, count, now),
+        }
+    }
+
+    /// `http.response.trailers` (EXT-13).
+    ///
+    /// # Errors
+    /// Where it may not come now or cannot be sent; nothing has changed then.
+    pub fn trailers(
+        &mut self,
+        _stream: u32,
+        headers: &Headers,
+        more_trailers: bool,
+        now: &Now<'_>,
+    ) -> Result<(), SendError> {
+        match self {
+            Self::Http1(http) => http.trailers(headers, more_trailers, now),
+        }
+    }
+
+    /// `http.response.early_hint` (EXT-11).
+    ///
+    /// # Errors
+    /// Where it may not come now or cannot be sent; nothing has changed then.
+    pub fn early_hint(&mut self, _stream: u32, links: &[Vec<u8>]) -> Result<(), SendError> {
+        match self {
+            Self::Http1(http) => http.early_hint(links),
+        }
+    }
+
+    /// The application's call ended (ERR-04 to ERR-07).
+    pub fn finish(&mut self, _stream: u32, outcome: Outcome, now: &Now<'_>) -> Finished {
+        match self {
+            Self::Http1(http) => http.finish(outcome, now),
+        }
+    }
+
+    /// The server itself answers with a status and its phrase; a response that has begun is broken instead.
+    pub fn refuse(&mut self, _stream: u32, status: u16, now: &Now<'_>) {
+        match self {
+            Self::Http1(http) => http.refuse(status, now),
+        }
+    }
+
+    /// The server itself answers the exchange; the connection goes on unless the answer says otherwise.
+    pub fn respond(&mut self, _stream: u32, answer: &Answer<'_>, now: &Now<'_>) {
+        match self {
+            Self::Http1(http) => http.respond(answer, now),
+        }
+    }
+
+    /// The WebSocket that the request asks for, from its handshake on.
+    pub fn websocket(&mut self, _stream: u32) -> Option<&mut WebSocket> {
+        match self {
+            Self::Http1(http) => http.websocket(),
+        }
+    }
+
+    /// The same for whoever outlives the connection.
+    pub fn take_websocket(&mut self, _stream: u32) -> Option<Box<WebSocket>> {
+        match self {
+            Self::Http1(http) => http.take_websocket(),
+        }
+    }
+
+    /// `websocket.accept` (WS-04).
+    ///
+    /// # Errors
+    /// Where it may not come now or cannot be sent; nothing has changed then.
+    pub fn websocket_accept(
+        &mut self,
+        _stream: u32,
+        subprotocol: Option<&str>,
+        headers: &Headers,
+        now: &Now<'_>,
+    ) -> Result<(), SendError> {
+        match self {
+            Self::Http1(http) => http.websocket_accept(subprotocol, headers, now),
+        }
+    }
+
+    /// `websocket.close`: a 403 before the accept (WS-11), a close frame after it (WS-12).
+    ///
+    /// # Errors
+    /// Where it may not come now or cannot be sent; nothing has changed then.
+    pub fn websocket_close(&mut self, _stream: u32, code: u16, reason: &str, now: &Now<'_>) -> Result<(), SendError> {
+        match self {
+            Self::Http1(http) => http.websocket_close(code, reason, now),
+        }
+    }
+
+    /// `websocket.http.response.start` (EXT-01).
+    ///
+    /// # Errors
+    /// Where it may not come now or cannot be sent; nothing has changed then.
+    pub fn websocket_response_start(&mut self, _stream: u32, start: &ResponseStart) -> Result<(), SendError> {
+        match self {
+            Self::Http1(http) => http.websocket_response_start(start),
+        }
+    }
+
+    /// `websocket.http.response.body` (EXT-01).
+    ///
+    /// # Errors
+    /// Where it may not come now or cannot be sent; nothing has changed then.
+    pub fn websocket_response_body(
+        &mut self,
+        _stream: u32,
+        content: Content<B>,
+        more_body: bool,
+        now: &Now<'_>,
+    ) -> Result<(), SendError> {
+        match self {
+            Self::Http1(http) => http.websocket_response_body(content, more_body, now),
+        }
+    }
+
+    /// `websocket.send` (WS-10).
+    ///
+    /// # Errors
+    /// Where it may not come now or the WebSocket is closed; nothing has changed then.
+    pub fn websocket_send<T>(&mut self, _stream: u32, message: Message<B, T>, now: &Now<'_>) -> Result<(), SendError>
+    where
+        T: AsRef<str> + Into<B>,
+    {
+        match self {
+            Self::Http1(http) => http.websocket_send(message, now),
+        }
+    }
+
+    /// The application waits for a message, or does not any more.
+    pub fn want_message(&mut self, _stream: u32, wanted: bool) {
+        match self {
+            Self::Http1(http) => http.want_message(wanted),
+        }
+    }
+}
