@@ -14,12 +14,22 @@ pub struct Headers {
     known: u16,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 struct Field {
     start: u32,
     name_len: u32,
     value_len: u32,
+    token: u32,
 }
+
+/// A token is a way to look a field up, and says nothing of it.
+impl PartialEq for Field {
+    fn eq(&self, other: &Self) -> bool {
+        (self.start, self.name_len, self.value_len) == (other.start, other.name_len, other.value_len)
+    }
+}
+
+impl Eq for Field {}
 
 /// The fields that a server has to know when it frames a message: a set of them is kept beside the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,11 +145,11 @@ impl Headers {
         }
         self.block.reserve(name.len() + value.len() + 4);
         self.push_name(name)?;
-        self.push_value(start, value);
+        self.push_value(start, value, 0);
         Ok(())
     }
 
-    fn push_value(&mut self, start: usize, value: &[u8]) {
+    fn push_value(&mut self, start: usize, value: &[u8], token: u32) {
         let name_len = self.block.len() - start;
         if let Some(known) = KnownField::of(&self.block[start..]) {
             self.known |= known as u16;
@@ -147,12 +157,19 @@ impl Headers {
         self.block.extend_from_slice(b": ");
         self.block.extend_from_slice(value);
         self.block.extend_from_slice(b"\r\n");
-        self.fields.push(Field { start: start as u32, name_len: name_len as u32, value_len: value.len() as u32 });
+        let (name_len, value_len) = (name_len as u32, value.len() as u32);
+        self.fields.push(Field { start: start as u32, name_len, value_len, token });
     }
 
     /// Adds a field that a protocol's parser has checked already: `name` is a token, in any case, and `value` a field value
     /// without surrounding white space, in all far below 4 GiB. Looks at no byte twice.
     pub fn push_checked(&mut self, name: &[u8], value: &[u8]) {
+        self.push_checked_with_token(name, value, 0);
+    }
+
+    /// As [`Headers::push_checked`], with a number that stands for this name and value on the connection they came on, and
+    /// never for others there: who keeps something made of them finds it again by that. 0: nothing stands for them.
+    pub fn push_checked_with_token(&mut self, name: &[u8], value: &[u8], token: u32) {
         debug_assert!(name.iter().all(|&byte| TOKEN[usize::from(byte)] != NO_TOKEN) && !name.is_empty());
         debug_assert!(
             !value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) && value.trim_ascii().len() == value.len()
@@ -161,7 +178,7 @@ impl Headers {
         self.block.reserve(name.len() + value.len() + 4);
         self.block.extend_from_slice(name);
         self.block[start..].make_ascii_lowercase();
-        self.push_value(start, value);
+        self.push_value(start, value, token);
     }
 
     /// Adds a field by its line as HTTP/1.1 writes it, `name: value\r\n`, `name_len` bytes of name in any case. A protocol's
@@ -178,7 +195,8 @@ impl Headers {
             return None;
         }
         let value_len = line.len() - name_len - 4;
-        self.fields.push(Field { start: start as u32, name_len: name_len as u32, value_len: value_len as u32 });
+        let (name_len, value_len) = (name_len as u32, value_len as u32);
+        self.fields.push(Field { start: start as u32, name_len, value_len, token: 0 });
         let name = &self.block[start..name_end];
         if let Some(known) = KnownField::of(name) {
             self.known |= known as u16;
@@ -228,6 +246,11 @@ impl Headers {
         })
     }
 
+    /// The token of each field, in the order of [`Headers::iter`]: see [`Headers::push_checked_with_token`].
+    pub fn tokens(&self) -> impl ExactSizeIterator<Item = u32> {
+        self.fields.iter().map(|field| field.token)
+    }
+
     /// The values of every field with this (lowercase) name, in order.
     pub fn get_all<'a>(&'a self, name: &'a [u8]) -> impl DoubleEndedIterator<Item = &'a [u8]> {
         self.iter().filter(move |(n, _)| *n == name).map(|(_, value)| value)
@@ -245,8 +268,9 @@ impl Headers {
         if self.get(name).is_none() {
             headers.push_checked(name, value);
         }
-        for (kept, kept_value) in self.iter() {
-            headers.push_checked(kept, if kept == name { value } else { kept_value });
+        for ((kept, kept_value), token) in self.iter().zip(self.tokens()) {
+            let (value, token) = if kept == name { (value, 0) } else { (kept_value, token) };
+            headers.push_checked_with_token(kept, value, token);
         }
         headers
     }
@@ -336,6 +360,18 @@ mod tests {
         for name in ["", "a b", "a:", "\u{e9}", "a\r\n"] {
             assert_eq!(Headers::new().push(name.as_bytes(), b""), Err(InvalidHeader::Name(name.into())));
         }
+    }
+
+    #[test]
+    fn tokens_go_with_their_fields_and_count_for_nothing() {
+        let mut headers = Headers::new();
+        headers.push_checked(b"a", b"1");
+        headers.push_checked_with_token(b"b", b"2", 64);
+        headers.push_checked_with_token(b"c", b"3", 65);
+        assert_eq!(headers.tokens().collect::<Vec<_>>(), [0, 64, 65]);
+        assert_eq!(headers, Headers::from_iter([("a", "1"), ("b", "2"), ("c", "3")]).unwrap());
+        assert_eq!(headers.with_checked(b"b", b"4").tokens().collect::<Vec<_>>(), [0, 0, 65]);
+        assert_eq!(headers.with_checked(b"d", b"4").tokens().collect::<Vec<_>>(), [0, 0, 64, 65]);
     }
 
     #[test]

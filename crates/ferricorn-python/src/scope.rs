@@ -25,8 +25,11 @@ pub(crate) struct Scopes {
     state: Py<PyDict>,
     /// Whether reference counts say who has an object: not without the interpreter lock.
     counts_are_exact: bool,
-    names: RefCell<FxHashMap<Box<[u8]>, Py<PyBytes>>>,
+    names: RefCell<Names>,
 }
+
+/// Finished names of fields.
+type Names = FxHashMap<Box<[u8]>, Py<PyBytes>>;
 
 /// What is kept beside a connection, for its next scope.
 #[derive(Default)]
@@ -34,6 +37,31 @@ pub(crate) struct Memory {
     /// Whether there was a request: most connections that have only one keep nothing.
     in_use: bool,
     prepared: Option<Box<Prepared>>,
+    /// Where fields have tokens.
+    tuples: Tuples,
+}
+
+/// How many fields are kept by their tokens: a table of HTTP/2 has 61 static entries and 64 others of the smallest useful
+/// size.
+const TUPLES: usize = 128;
+
+/// Finished `(name, value)` of a connection, by the tokens of its fields: each stands where its token's remainder says,
+/// until another comes there; nothing has token 0. Empty until a token is seen.
+#[derive(Default)]
+struct Tuples(Vec<Option<(u32, Py<PyAny>)>>);
+
+impl Tuples {
+    fn get(&self, py: Python<'_>, token: u32) -> Option<Py<PyAny>> {
+        match self.0.get(token as usize % TUPLES) {
+            Some(Some((kept, tuple))) if *kept == token => Some(tuple.clone_ref(py)),
+            _ => None,
+        }
+    }
+
+    fn keep(&mut self, py: Python<'_>, token: u32, tuple: &Py<PyAny>) {
+        self.0.resize_with(TUPLES, || None);
+        self.0[token as usize % TUPLES] = Some((token, tuple.clone_ref(py)));
+    }
 }
 
 /// The connection's prepared scope, of which each of its scopes is a copy, and what it says.
@@ -89,24 +117,24 @@ impl Scopes {
     ) -> PyResult<Bound<'py, PyDict>> {
         if let ScopeKind::WebSocket { subprotocols } = scope.kind {
             // Nothing follows it on its connection.
-            let dict = self.prepare(py, scope)?.scope.into_bound(py);
+            let dict = self.prepare(py, scope, &mut memory.tuples)?.scope.into_bound(py);
             dict.set_item(intern!(py, "subprotocols"), PyList::new(py, subprotocols)?)?;
             return Ok(dict);
         }
         if !std::mem::replace(&mut memory.in_use, true) {
-            return Ok(self.prepare(py, scope)?.scope.into_bound(py));
+            return Ok(self.prepare(py, scope, &mut memory.tuples)?.scope.into_bound(py));
         }
         let prepared = match &mut memory.prepared {
             Some(prepared) => {
-                self.update(py, prepared, scope)?;
+                self.update(py, prepared, scope, &mut memory.tuples)?;
                 prepared
             }
-            none => none.insert(Box::new(self.prepare(py, scope)?)),
+            none => none.insert(Box::new(self.prepare(py, scope, &mut memory.tuples)?)),
         };
         prepared.scope.bind(py).copy()
     }
 
-    fn prepare(&self, py: Python<'_>, scope: &ScopeRef<'_>) -> PyResult<Prepared> {
+    fn prepare(&self, py: Python<'_>, scope: &ScopeRef<'_>, tuples: &mut Tuples) -> PyResult<Prepared> {
         let template = match scope.kind {
             ScopeKind::Http { .. } => &self.http,
             ScopeKind::WebSocket { .. } => &self.websocket,
@@ -134,12 +162,18 @@ impl Scopes {
         prepared.set_asgi(py, &self.asgi)?;
         prepared.set_state(py, &self.state)?;
         prepared.set_extensions(py, scope.extensions)?;
-        prepared.set_headers(py, self.header_tuples(py, scope.headers)?)?;
+        prepared.set_headers(py, self.header_tuples(py, scope.headers, tuples)?)?;
         Ok(prepared)
     }
 
     /// Makes the prepared scope say what this request says, and be as new.
-    fn update(&self, py: Python<'_>, prepared: &mut Prepared, scope: &ScopeRef<'_>) -> PyResult<()> {
+    fn update(
+        &self,
+        py: Python<'_>,
+        prepared: &mut Prepared,
+        scope: &ScopeRef<'_>,
+        tuples: &mut Tuples,
+    ) -> PyResult<()> {
         if !scope.ends_repeated {
             prepared.set_ends(py, scope)?;
             // It goes with the root path, also where the target is repeated.
@@ -163,7 +197,7 @@ impl Scopes {
             prepared.set_extensions(py, scope.extensions)?;
         }
         if !scope.headers_repeated {
-            prepared.set_headers(py, self.header_tuples(py, scope.headers)?)?;
+            prepared.set_headers(py, self.header_tuples(py, scope.headers, tuples)?)?;
         } else if !(exact && prepared.headers_are_untouched(py)) {
             // The tuples are immutable, and shared.
             let fields = std::mem::take(&mut prepared.fields);
@@ -172,23 +206,38 @@ impl Scopes {
         Ok(())
     }
 
-    fn header_tuples(&self, py: Python<'_>, headers: &Headers) -> PyResult<Vec<Py<PyAny>>> {
+    /// A field that has a token is made once.
+    fn header_tuples(&self, py: Python<'_>, headers: &Headers, kept: &mut Tuples) -> PyResult<Vec<Py<PyAny>>> {
         let mut names = self.names.borrow_mut();
-        let tuples = headers.iter().map(|(name, value)| {
-            let name = match names.get(name) {
-                Some(kept) => kept.bind(py).clone(),
-                None => {
-                    let bytes = PyBytes::new(py, name);
-                    if names.len() < NAMES {
-                        names.insert(name.into(), bytes.clone().unbind());
-                    }
-                    bytes
-                }
-            };
-            Ok(PyTuple::new(py, [name, PyBytes::new(py, value)])?.into_any().unbind())
-        });
-        tuples.collect()
+        let mut tuples = Vec::with_capacity(headers.len());
+        for ((name, value), token) in headers.iter().zip(headers.tokens()) {
+            if let Some(tuple) = kept.get(py, token) {
+                tuples.push(tuple);
+                continue;
+            }
+            let tuple = new_tuple(py, &mut names, name, value)?;
+            if token != 0 {
+                kept.keep(py, token, &tuple);
+            }
+            tuples.push(tuple);
+        }
+        Ok(tuples)
     }
+}
+
+/// A field's name and value; the name is the finished one where it has come before.
+fn new_tuple(py: Python<'_>, names: &mut Names, name: &[u8], value: &[u8]) -> PyResult<Py<PyAny>> {
+    let name = match names.get(name) {
+        Some(kept) => kept.bind(py).clone(),
+        None => {
+            let bytes = PyBytes::new(py, name);
+            if names.len() < NAMES {
+                names.insert(name.into(), bytes.clone().unbind());
+            }
+            bytes
+        }
+    };
+    Ok(PyTuple::new(py, [name, PyBytes::new(py, value)])?.into_any().unbind())
 }
 
 /// A scope of this type in which every key stands, in the order of the specification.
