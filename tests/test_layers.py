@@ -18,7 +18,10 @@ ROOT = Path(__file__).parent.parent
 ARROWS = {
     "asgi": set(),
     "ferricorn-proto": {"asgi", "data-encoding", "memchr", "sha1_smol", "simdutf8", "zlib-rs"},
-    "ferricorn-server": {"asgi", "ferricorn-proto", "httpdate", "mio", "rustc-hash", "rustix", "rustls", "socket2"},
+    "ferricorn-server": {
+        *{"asgi", "aws-lc-rs", "data-encoding", "ferricorn-proto", "httpdate", "mio"},
+        *{"pkcs8", "rustc-hash", "rustix", "rustls", "socket2"},
+    },
     "ferricorn-python": {"asgi", "ferricorn-server", "libc", "pyo3", "rustc-hash"},
 }
 """What each crate may name, ours and others': a new arrow is a decision, to be taken in ARCHITECTURE.md."""

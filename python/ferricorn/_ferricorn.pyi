@@ -14,6 +14,7 @@ __all__ = [
     "ClientDisconnected",
     "Listener",
     "MetricsServer",
+    "TlsContext",
     "Worker",
     "__version__",
     "check_access_log_format",
@@ -168,6 +169,48 @@ class MetricsServer:
 
     def close(self) -> None:
         """Stops it, and waits for what is on its way, for a second or two at the most. Idempotent."""
+
+@final
+class TlsContext:
+    """Certificates, and whatever else the connections of a server have in common in TLS. May be used on any thread."""
+
+    def __new__(
+        cls,
+        certificates: Sequence[tuple[str, str, str | None]],
+        *,
+        ca_certs: str | None = None,
+        cert_reqs: str = "none",
+        crl: str | None = None,
+        minimum_version: str = "1.2",
+        ciphers: str = "",
+        alpn: Sequence[str] = ...,
+        ocsp: str | None = None,
+        ticket_secret: bytes | None = None,
+        handshake_timeout: float = 10.0,
+    ) -> Self:
+        """Reads the files. Raises ValueError, which names the file and says what is wrong with it.
+
+        `certificates`: paths of a chain and its key in PEM, and the password of an encrypted key. Of several, a client
+        gets the one that has the name which it asks for; the first where it names nothing, or nothing that is known.
+        `cert_reqs`: whether clients are asked for a certificate: "none", "optional" or "required". One that is sent has
+        to be of an authority in `ca_certs`, and not revoked by the lists in `crl`, which has one for each authority.
+        `minimum_version`: "1.2" or "1.3". `ciphers`: suites as OpenSSL or IANA name them, apart by ":"; where it names
+        none (as "TLSv1" and "HIGH:!aNULL" do), all that there are, which are all modern.
+        `alpn`: the protocols to be offered, the preferred first; by default "h2", "http/1.1". `ocsp`: the file of a response (DER) that goes with the first certificate.
+        `ticket_secret`: sessions of one context are resumed by every other with the same secret, in whichever process.
+        `handshake_timeout`: in seconds.
+        """
+
+    def reload(self) -> None:
+        """Reads the files anew, for the connections to come. Raises ValueError: then all stays as it was."""
+
+    @property
+    def files(self) -> list[str]:
+        """The paths that are read."""
+
+    @property
+    def names(self) -> list[str]:
+        """The DNS names of the certificates, in lowercase: what a client may ask for."""
 
 @final
 class Worker:

@@ -21,6 +21,7 @@ mod scope;
 mod send;
 mod stack;
 mod task;
+mod tls;
 mod waiter;
 mod watchdog;
 mod worker;
@@ -39,6 +40,8 @@ mod _ferricorn {
     use crate::metrics::PyMetricsServer;
     #[pymodule_export]
     use crate::send::ClientDisconnected;
+    #[pymodule_export]
+    use crate::tls::PyTlsContext;
     #[pymodule_export]
     use crate::worker::{PyListener, PyWorker};
 

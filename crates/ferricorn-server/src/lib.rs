@@ -41,6 +41,7 @@ mod socket;
 mod stall;
 mod state;
 mod tasks;
+pub mod tls;
 mod worker;
 
 pub use access_log::{Access, AccessFormat, AccessLog, FormatError, LogWriter};

@@ -1,0 +1,16 @@
+//! TLS (RFC 8446, RFC 5246) between a socket's bytes and a protocol's: rustls is named in this folder alone.
+//!
+//! A [`Context`] is what the connections of a server have in common, made of an operator's files.
+
+#![expect(dead_code, reason = "the stage that uses it comes next")]
+
+mod certificates;
+mod ciphers;
+mod context;
+mod der;
+mod failure;
+mod files;
+mod tickets;
+
+pub use context::{ClientCertificates, Context, ContextError, MinimumVersion, Pair, Settings};
+pub use failure::Failure;

@@ -1,0 +1,1 @@
+"""TLS: certificates, handshakes, what applications see of it."""
