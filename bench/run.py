@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harness.cell import Cell, Gap, Plan, measure
 from harness.clients import LOAD, WRK, LoadFailedError
+from harness.exchange import NotNegotiatedError
 from harness.machine import conditions
 from harness.native import binary
 from harness.process import ServerFailedError
@@ -21,7 +22,6 @@ from harness.scenarios import GROUPS, SCENARIOS, Scenario, select
 from harness.servers import FERRICORN, NotInstalledError, Target, installed_targets, parse_targets
 from harness.summary import summarise
 from harness.tables import full_table, heading, overview, quick_table
-from harness.websocket import NotNegotiatedError
 
 OPEN_FILES = 8192
 NOT_NEGOTIATED, FAILED = "not negotiated", "failed"

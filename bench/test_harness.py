@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -14,18 +15,24 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import DataReceived, StreamEnded
+from harness import h2load
 from harness.callgrind import self_cost
 from harness.cell import Cell, Gap
+from harness.certificate import certificate
 from harness.chart import Bar, Chart, Panel
 from harness.counters import CpuTime, Memory, process_tree
-from harness.exchange import Connection, WrongResponseError
+from harness.exchange import Connection, NotNegotiatedError, WrongResponseError, tls_context
+from harness.http2 import Http2Connection
 from harness.machine import Conditions
 from harness.publish import Results, publish
 from harness.scenarios import GROUPS, SCENARIOS, HttpScenario, Scenario, select
-from harness.servers import parse_targets
+from harness.servers import SERVERS, parse_targets
 from harness.summary import Summary, summarise
 from harness.tables import full_table, overview, quick_table
-from harness.websocket import NotNegotiatedError, WebSocketConnection
+from harness.websocket import WebSocketConnection
 
 CELL = Cell(
     scenario="hello64",
@@ -95,7 +102,7 @@ def test_the_best_peer_is_no_limit_no_build_of_ours_and_none_that_failed() -> No
 def test_scenarios_are_found_by_name_group_and_pattern() -> None:
     assert [scenario.name for scenario in select(["hello1", "pipeline16", "hello1"])] == ["hello1", "pipeline16"]
     assert len(select(["ws"])) == len(GROUPS["ws"]) == 37
-    assert len({scenario.name for scenario in select(["http", "ws"])}) == len(SCENARIOS)
+    assert len({scenario.name for scenario in select(["http", "ws"])}) == len(SCENARIOS) - len(GROUPS["h2"])
     assert [scenario.name for scenario in select(["ws64-32*"])] == [
         "ws64-32",
         "ws64-32-deflate",
@@ -106,7 +113,7 @@ def test_scenarios_are_found_by_name_group_and_pattern() -> None:
         select(["hello1", "nonsense"])
 
 
-def test_both_groups_are_published_and_read_again(tmp_path: Path) -> None:
+def test_all_groups_are_published_and_read_again(tmp_path: Path) -> None:
     conditions = Conditions("command", "date", "machine", "kernel", "python", "wrk", {"ferricorn": "1"})
     http = Results(conditions, "ferricorn", {"hello64": "wrk"}, cells("ferricorn", 10.0), [])
     measured = [replace(cell, scenario="ws64-32") for name in ("ferricorn", "peer") for cell in cells(name, 10.0)]
@@ -114,19 +121,24 @@ def test_both_groups_are_published_and_read_again(tmp_path: Path) -> None:
     websocket = Results(
         conditions, "ferricorn", {"ws64-32": "load"}, measured, ["ws64-32, broken, round 0: <why>"], gaps
     )
+    http2 = replace(http, cells=[replace(CELL, scenario="h2-hello32")], clients={"h2-hello32": "h2load"})
     http.save(tmp_path / "http.json")
+    http2.save(tmp_path / "h2.json")
     websocket.save(tmp_path / "ws.json")
-    publish([Results.load(tmp_path / "http.json"), Results.load(tmp_path / "ws.json")], tmp_path)
+    publish([Results.load(tmp_path / f"{name}.json") for name in ("http", "h2", "ws")], tmp_path)
     page = (tmp_path / "RESULTS.md").read_text()
     parts = page.split("\n# ")
-    assert [part.partition("\n")[0] for part in parts] == ["# Results", "HTTP", "WebSocket"]
+    assert [part.partition("\n")[0] for part in parts] == ["# Results", "HTTP", "HTTP/2 and HTTPS", "WebSocket"]
     assert "requests/s" in parts[1] and "messages/s" not in parts[1] and "mute" not in parts[1]
-    assert "messages/s" in parts[2] and "requests/s" not in parts[2]
-    assert re.search(r"\| mute +\| not negotiated \|", parts[2])
-    assert re.search(r"\| broken +\| +failed \|", parts[2])
-    assert "- ws64-32, broken, round 0: <why>" in parts[2]
+    assert "(h2-hello32, h2load)" in parts[2] and "hello64" not in parts[2]
+    assert "messages/s" in parts[3] and "requests/s" not in parts[3]
+    assert re.search(r"\| mute +\| not negotiated \|", parts[3])
+    assert re.search(r"\| broken +\| +failed \|", parts[3])
+    assert "- ws64-32, broken, round 0: <why>" in parts[3]
     drawn = {path.name for path in tmp_path.glob("*.svg")}
-    assert drawn == {f"{prefix}{name}.svg" for prefix in ("", "websocket-") for name in ("cpu", "latency", "memory")}
+    assert drawn == {
+        f"{prefix}{name}.svg" for prefix in ("", "http2-", "websocket-") for name in ("cpu", "latency", "memory")
+    }
     assert all(f"({name})" in page for name in drawn)
 
 
@@ -265,6 +277,120 @@ def server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
             thread.join()
 
 
+def speak_http2(accepted: socket.socket, body: bytes, status: str = "200") -> None:
+    """Answers each request, once it has come whole, with this body as the windows allow, until the client goes."""
+    http2 = H2Connection(H2Configuration(client_side=False))
+    http2.initiate_connection()
+    rest: dict[int, bytes] = {}
+    accepted.sendall(http2.data_to_send())
+    while data := accepted.recv(1 << 16):
+        for event in http2.receive_data(data):
+            if isinstance(event, DataReceived):
+                http2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            elif isinstance(event, StreamEnded):
+                http2.send_headers(event.stream_id, [(":status", status)])
+                rest[event.stream_id] = body
+        for stream in list(rest):
+            while stream in rest and (size := min(http2.local_flow_control_window(stream), 16384)):
+                http2.send_data(stream, rest[stream][:size], end_stream=size >= len(rest[stream]))
+                rest[stream] = rest[stream][size:]
+                if not rest[stream]:
+                    del rest[stream]
+        accepted.sendall(http2.data_to_send())
+
+
+def test_http2_bodies_are_larger_than_the_windows_and_come_on_several_streams() -> None:
+    body = bytes(range(256)) * 1024
+    scenario = HttpScenario("name", "title", "app", expected=body, body=body, depth=3, http2=True)
+    with server(lambda accepted: speak_http2(accepted, body)) as port, Http2Connection(port, None) as connection:
+        connection.exchange(scenario)
+        connection.exchange(scenario)
+
+
+@pytest.mark.parametrize(("status", "body"), [("200", b"Hallo"), ("500", b"Hello")])
+def test_a_wrong_answer_on_one_stream_is_noticed(status: str, body: bytes) -> None:
+    scenario = HttpScenario("name", "title", "app", expected=b"Hello", depth=2, http2=True)
+    with (
+        server(lambda accepted: speak_http2(accepted, body, status)) as port,
+        Http2Connection(port, None) as connection,
+        pytest.raises(WrongResponseError, match=body.decode()),
+    ):
+        connection.exchange(scenario)
+
+
+@pytest.mark.parametrize("alpn", ["h2", "http/1.1"])
+def test_http2_over_tls_has_to_be_negotiated(alpn: str) -> None:
+    pair = certificate()
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(pair.certificate, pair.key)
+    server_side.set_alpn_protocols([alpn])
+
+    def answer(accepted: socket.socket) -> None:
+        with server_side.wrap_socket(accepted, server_side=True) as secure:
+            if alpn == "h2":
+                speak_http2(secure, b"Hello")
+
+    scenario = HttpScenario("name", "title", "app", expected=b"Hello", tls=True, http2=True)
+    offers = tls_context(pair.certificate, "h2")
+    with server(answer) as port:
+        if alpn == "h2":
+            with Http2Connection(port, offers) as connection:
+                connection.exchange(scenario)
+        else:
+            with pytest.raises(NotNegotiatedError):
+                Http2Connection(port, offers)
+
+
+H2LOAD_OUTPUT = """\
+starting benchmark...
+Application protocol: h2c
+
+finished in 1.50s, 47854.00 req/s, 1.83MB/s
+requests: 300 total, 316 started, 300 done, 300 succeeded, 0 failed, 0 errored, 0 timeout
+status codes: 304 2xx, 0 3xx, 0 4xx, 0 5xx
+traffic: 12.54KB (12840) total, 1.86KB (1904) headers (space savings 90.00%), 3.91KB (4000) data
+"""
+
+
+def test_the_report_of_h2load_is_read(tmp_path: Path) -> None:
+    (scenario,) = select(["h2c-hello32"])
+    assert isinstance(scenario, HttpScenario)
+    log = tmp_path / "log"
+    log.write_text("".join(f"1795277666973833\t200\t{microseconds}\n" for microseconds in (300, 100, 200)))
+    report = h2load.report(scenario, H2LOAD_OUTPUT, log)
+    assert report == {"requests": 300, "seconds": 1.5, "bytes": 12840, "p50": 200.0, "p99": 300.0, "errors": 0}
+    assert h2load.report(scenario, H2LOAD_OUTPUT.replace("1.50s", "950.00ms"), log)["seconds"] == pytest.approx(0.95)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("0 failed", "2 failed"),
+        ("0 errored", "2 errored"),
+        ("0 timeout", "2 timeout"),
+        ("0 4xx", "2 4xx"),
+        ("0 5xx", "2 5xx"),
+        ("protocol: h2c", "protocol: http/1.1"),
+    ],
+)
+def test_what_h2load_met_that_is_wrong_is_an_error(right: str, wrong: str, tmp_path: Path) -> None:
+    (scenario,) = select(["h2c-hello32"])
+    assert isinstance(scenario, HttpScenario)
+    (tmp_path / "log").write_text("")
+    assert h2load.report(scenario, H2LOAD_OUTPUT.replace(right, wrong), tmp_path / "log")["errors"] > 0
+
+
+def test_a_server_only_plays_what_it_has_arguments_for() -> None:
+    cleartext, http2, https = select(["hello64", "h2-hello1", "https-hello"])
+    assert [SERVERS["uvicorn"].plays(scenario) for scenario in (cleartext, http2, https)] == [True, False, True]
+    words = SERVERS["granian"].command(Path("python"), http2, 8000)
+    assert words[-6:] == [
+        *("--http", "2", "--ssl-certificate", str(certificate().certificate)),
+        *("--ssl-keyfile", str(certificate().key)),
+    ]
+    assert "--ssl-certificate" not in SERVERS["granian"].command(Path("python"), cleartext, 8000)
+
+
 def exchange(response: bytes) -> None:
     """Sends two requests at once to a server that answers both with `response` and closes; expects the body "hi"."""
 
@@ -296,6 +422,8 @@ def test_requests_carry_their_body_and_its_length() -> None:
     hello, echo1k = select(["hello1", "echo1k"])
     assert isinstance(hello, HttpScenario) and isinstance(echo1k, HttpScenario)
     assert hello.request("h") == b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+    closing = replace(hello, keep_alive=False)
+    assert closing.request("h") == b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
     head, _, body = echo1k.request("h").partition(b"\r\n\r\n")
     assert b"Content-Length: 1024" in head
     assert body == echo1k.body

@@ -10,6 +10,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 HELLO = b"Hello, World!"
 LARGE = b"x" * 65536
+MEBIBYTE = b"x" * 1048576
 CHUNK = b"x" * 1024
 CHUNKS = 10
 SLEEP_SECONDS = 0.01
@@ -47,6 +48,28 @@ async def large(scope: Scope, receive: Receive, send: Send) -> None:
         raise RuntimeError("HTTP only")
     await send(start((b"content-length", b"65536")))
     await send(body(LARGE))
+
+
+async def download(scope: Scope, receive: Receive, send: Send) -> None:
+    """1 MiB in one event."""
+    if scope["type"] != "http":
+        raise RuntimeError("HTTP only")
+    await send(start((b"content-length", b"1048576")))
+    await send(body(MEBIBYTE))
+
+
+async def upload(scope: Scope, receive: Receive, send: Send) -> None:
+    """The number of bytes of the request's body, which are counted as they come and not kept."""
+    if scope["type"] != "http":
+        raise RuntimeError("HTTP only")
+    size, more = 0, True
+    while more:
+        event = await receive()
+        size += len(event.get("body", b""))
+        more = event.get("more_body", False)
+    content = b"%d bytes" % size
+    await send(start((b"content-length", b"%d" % len(content))))
+    await send(body(content))
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,6 +7,7 @@ from typing import Self
 from harness import clients
 from harness.clients import Load
 from harness.counters import CpuTime, Memory, machine_busy
+from harness.h2load import H2LOAD
 from harness.process import Running, serve
 from harness.scenarios import HttpScenario, Scenario, WebSocketScenario
 from harness.servers import Target
@@ -28,8 +29,9 @@ class Plan:
     """Instead of an HTTP scenario's own client."""
 
     def client_of(self, scenario: Scenario) -> str:
-        own = scenario.client
-        return own if isinstance(scenario, WebSocketScenario) else self.client or own
+        if isinstance(scenario, WebSocketScenario) or scenario.http2 or not scenario.keep_alive:
+            return scenario.client
+        return self.client or scenario.client
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ def measure(scenario: Scenario, target: Target, plan: Plan, round_number: int) -
 
 def _http(scenario: HttpScenario, server: Running, plan: Plan) -> tuple[Load, _Reading, Memory]:
     # The warm-up lasts a fraction of a second, which wrk cannot do.
-    clients.run(clients.LOAD, scenario, server.port, plan.warmup, plan.client_core)
+    warmer = H2LOAD if scenario.http2 else clients.LOAD
+    clients.run(warmer, scenario, server.port, plan.warmup, plan.client_core)
     before = _Reading.take(server.pid)
     load = clients.run(plan.client_of(scenario), scenario, server.port, plan.seconds, plan.client_core)
     return load, _Reading.take(server.pid) - before, Memory.of_tree(server.pid)

@@ -1,4 +1,4 @@
-"""The two clients of HTTP, run on their core against a server that listens: wrk, and our own. Knows no server.
+"""The clients of HTTP, run on their core against a server that listens: wrk, h2load, and our own. Knows no server.
 
 wrk's script calls no Lua per request: it replaces `wrk.format`, which wrk calls once, and leaves `request` undefined,
 so that one string is sent again and again, the whole pipelined batch in it. wrk learns the depth by parsing it.
@@ -8,11 +8,13 @@ import json
 import resource
 import subprocess
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness import h2load
+from harness.certificate import certificate
+from harness.h2load import H2LOAD
 from harness.native import binary
 from harness.scenarios import HttpScenario
 
@@ -65,18 +67,18 @@ class Load:
 def run(client: str, scenario: HttpScenario, port: int, seconds: float, core: int | None) -> Load:
     """Loads the server for so many seconds (wrk: whole ones). Raises LoadFailedError."""
     with tempfile.TemporaryDirectory() as directory:
-        request = Path(directory) / "request"
-        request.write_bytes(scenario.request(f"127.0.0.1:{port}"))
-        command = _COMMANDS[client](scenario, port, seconds, request)
         before = _children_cpu()
-        report = _run_pinned(command, core, seconds)
+        report = _CLIENTS[client](scenario, port, seconds, Path(directory), core)
         cpu = _children_cpu() - before
+    if report["errors"] or not report["requests"]:
+        raise LoadFailedError(f"{client}: {report['errors']} errors, {report['requests']} responses")
     if report["bytes"] < report["requests"] * len(scenario.expected):
         raise LoadFailedError(f"{client}: {report['bytes']} bytes are too few for {report['requests']} responses")
     return Load(report["requests"], report["seconds"], report["p50"], report["p99"], cpu, report["bytes"])
 
 
-def _run_pinned(command: list[str], core: int | None, seconds: float) -> dict[str, Any]:
+def _run_pinned(command: list[str], core: int | None, seconds: float) -> str:
+    """What the client writes to stdout."""
     name = Path(command[0]).name
     pinned = command if core is None else ["taskset", "--cpu-list", str(core), *command]
     try:
@@ -85,30 +87,49 @@ def _run_pinned(command: list[str], core: int | None, seconds: float) -> dict[st
         raise LoadFailedError(f"{name} did not end") from error
     except subprocess.CalledProcessError as error:
         raise LoadFailedError(f"{name} ended with {error.returncode}: {error.stderr[-500:]}") from error
-    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    if report["errors"] or not report["requests"]:
-        raise LoadFailedError(
-            f"{name}: {report['errors']} errors, {report['requests']} responses {done.stderr.strip()}"
-        )
+    if done.stderr:
+        raise LoadFailedError(f"{name}: {done.stderr[-500:].strip()}")
+    return done.stdout
+
+
+def _run_json(command: list[str], core: int | None, seconds: float) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(_run_pinned(command, core, seconds).splitlines()[-1])
     return report
 
 
-def _wrk(scenario: HttpScenario, port: int, seconds: float, request: Path) -> list[str]:
-    script = request.with_name("script.lua")
+def _wrk(scenario: HttpScenario, port: int, seconds: float, directory: Path, core: int | None) -> dict[str, Any]:
+    script, request = directory / "script.lua", _request(scenario, port, directory)
     script.write_text(_WRK_SCRIPT)
     options = f"--threads 1 --connections {scenario.connections} --duration {round(seconds)}s --timeout 30s"
     # Two dashes end wrk's own arguments; what follows goes to init.
-    arguments = ["--script", str(script), f"http://127.0.0.1:{port}", "--", str(request), str(scenario.depth)]
-    return ["wrk", *options.split(), *arguments]
+    url = f"{'https' if scenario.tls else 'http'}://127.0.0.1:{port}"
+    arguments = ["--script", str(script), url, "--", str(request), str(scenario.depth)]
+    return _run_json([WRK, *options.split(), *arguments], core, seconds)
 
 
-def _load(scenario: HttpScenario, port: int, seconds: float, request: Path) -> list[str]:
+def _load(scenario: HttpScenario, port: int, seconds: float, directory: Path, core: int | None) -> dict[str, Any]:
     options = f"--port {port} --connections {scenario.connections} --depth {scenario.depth} --seconds {seconds}"
+    request = _request(scenario, port, directory)
     arguments = ["--request", str(request), "--body-bytes", str(len(scenario.expected))]
-    return [str(binary(LOAD)), *options.split(), *arguments]
+    arguments += [] if scenario.keep_alive else ["--keep-alive", "off"]
+    arguments += ["--tls", str(certificate().certificate)] if scenario.tls else []
+    return _run_json([str(binary(LOAD)), *options.split(), *arguments], core, seconds)
 
 
-_COMMANDS: dict[str, Callable[[HttpScenario, int, float, Path], list[str]]] = {WRK: _wrk, LOAD: _load}
+def _h2load(scenario: HttpScenario, port: int, seconds: float, directory: Path, core: int | None) -> dict[str, Any]:
+    log, body = directory / "log", directory / "body"
+    body.write_bytes(scenario.body)
+    output = _run_pinned(h2load.command(scenario, port, seconds, log, body), core, seconds)
+    return h2load.report(scenario, output, log)
+
+
+def _request(scenario: HttpScenario, port: int, directory: Path) -> Path:
+    request = directory / "request"
+    request.write_bytes(scenario.request(f"127.0.0.1:{port}"))
+    return request
+
+
+_CLIENTS = {WRK: _wrk, LOAD: _load, H2LOAD: _h2load}
 
 
 def _children_cpu() -> float:

@@ -1,10 +1,14 @@
 """One connection on which what a scenario asks for is exchanged and checked, whatever protocol it is."""
 
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
-from harness.exchange import Connection
-from harness.scenarios import Scenario, WebSocketScenario
+from harness.certificate import certificate
+from harness.exchange import Connection, tls_context
+from harness.http2 import ALPN, Http2Connection
+from harness.scenarios import HttpScenario, Scenario, WebSocketScenario
 from harness.websocket import WebSocketConnection
 
 
@@ -18,7 +22,14 @@ def dialogue(scenario: Scenario, port: int, *, timeout: float = 10.0) -> Iterato
         with WebSocketConnection(port, timeout=timeout) as websocket:
             websocket.shake_hands(deflate=scenario.deflate)
             yield lambda: websocket.echo(scenario.message, text=scenario.text)
+    elif scenario.http2:
+        with Http2Connection(port, _tls(scenario, ALPN), timeout=timeout) as http2:
+            yield lambda: http2.exchange(scenario)
     else:
-        with Connection(port, timeout=timeout) as http:
-            request = scenario.request(f"127.0.0.1:{port}")
+        with Connection(port, _tls(scenario, "http/1.1"), timeout=timeout) as http:
+            request = replace(scenario, keep_alive=True).request(f"127.0.0.1:{port}")
             yield lambda: http.exchange(request, scenario.expected, depth=scenario.depth)
+
+
+def _tls(scenario: HttpScenario, alpn: str) -> ssl.SSLContext | None:
+    return tls_context(certificate().certificate, alpn) if scenario.tls else None

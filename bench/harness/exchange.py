@@ -1,7 +1,12 @@
-"""Plain HTTP/1.1 over one blocking socket: enough to check a server before it is measured. Knows no server."""
+"""HTTP/1.1 over one blocking socket, with TLS or without: enough to check a server before it is measured.
+
+Knows no server.
+"""
 
 import socket
+import ssl
 from io import BufferedReader
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -10,12 +15,30 @@ class WrongResponseError(Exception):
     """A response that is not the expected one."""
 
 
+class NotNegotiatedError(Exception):
+    """The server answered without what is compared, a protocol or an extension: there is nothing to compare."""
+
+
+def tls_context(certificate: Path, alpn: str) -> ssl.SSLContext:
+    """TLS 1.3 that offers one protocol and trusts this one certificate."""
+    context = ssl.create_default_context(cafile=certificate)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols([alpn])
+    return context
+
+
+def open_socket(port: int, tls: ssl.SSLContext | None, *, timeout: float) -> socket.socket:
+    """Connected to a server on 127.0.0.1, its handshake done."""
+    connected = socket.create_connection(("127.0.0.1", port), timeout)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return tls.wrap_socket(connected, server_hostname="127.0.0.1") if tls else connected
+
+
 class Connection:
     """A keep-alive connection to a server on 127.0.0.1."""
 
-    def __init__(self, port: int, *, timeout: float = 10.0) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None, *, timeout: float = 10.0) -> None:
+        self._socket = open_socket(port, tls, timeout=timeout)
         self._reader: BufferedReader = self._socket.makefile("rb")
 
     def __enter__(self) -> Self:

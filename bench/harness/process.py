@@ -51,7 +51,7 @@ def serve(target: Target, scenario: Scenario, core: int | None) -> Iterator[Runn
 
 def command(target: Target, scenario: Scenario, port: int) -> list[str]:
     if target.server:
-        return target.server.command(target.python, scenario.app, port)
+        return target.server.command(target.python, scenario, port)
     if not isinstance(scenario, HttpScenario):
         raise TypeError(f"{target.label} cannot serve {scenario.name}")
     size = [] if scenario.expected == HELLO else [str(len(scenario.expected))]

@@ -24,6 +24,9 @@ largest process, PSS the whole tree. Where "client busy" is near 100 %, the clie
 
 _LATENCIES = {
     "http": "Latencies\nof pipelined requests are those of a batch.",
+    "h2": """A handshake
+is a request on a connection of its own, connecting and closing included. Of "upload" and "download" one request is
+1 MiB: a ratio of CPU is the inverse of that of bytes per CPU second.""",
     "ws": """Of a
 broadcast, every message that a connection received counts; its latency is the time until all had it. "client us" is the
 load client's own CPU for a message, in parentheses without the kernel's; "bytes" is what a message took on its way from
@@ -31,7 +34,7 @@ the server, which tells how well it compresses.""",
 }
 
 # The part of the page, and how its charts' names begin.
-_PARTS = {"http": ("HTTP", ""), "ws": ("WebSocket", "websocket-")}
+_PARTS = {"http": ("HTTP", ""), "h2": ("HTTP/2 and HTTPS", "http2-"), "ws": ("WebSocket", "websocket-")}
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import product
+from typing import Any
 
 KIB = 1024
 HELLO = b"Hello, World!"
+UPLOADED = b"1048576 bytes"
 ITEM = b'{"id":42,"name":"falcon","price":12.5,"tags":["fast","small"]}'
 
 
@@ -27,18 +29,25 @@ class HttpScenario:
     body: bytes = b""
     """Makes the request a POST unless it is empty."""
     client: str = "wrk"
-    """Or "load", where wrk is the bottleneck (64 KiB and more) or loses latencies (pipelining)."""
+    """Or "load", where wrk is the bottleneck (64 KiB and more), loses latencies (pipelining) or keeps its connections;
+    "h2load" for HTTP/2."""
     fixed: bool = False
     """Whether the same response fits every request, so that the bare epoll responder can play along."""
+    tls: bool = False
+    http2: bool = False
+    """By ALPN where there is TLS, otherwise by prior knowledge. `depth` is the number of streams open at once."""
+    keep_alive: bool = True
+    """Otherwise every request has a connection of its own, and with TLS a full handshake: no session is resumed."""
 
     @property
     def method(self) -> str:
         return "POST" if self.body else "GET"
 
     def request(self, host: str) -> bytes:
-        """One request as wrk writes it: no header field but Host, and the length where there is a body."""
+        """One HTTP/1.1 request as wrk writes it: no header field but Host, and what body and connection need."""
         length = f"Content-Length: {len(self.body)}\r\n" if self.body else ""
-        return f"{self.method} {self.path} HTTP/1.1\r\n{length}Host: {host}\r\n\r\n".encode() + self.body
+        close = "" if self.keep_alive else "Connection: close\r\n"
+        return f"{self.method} {self.path} HTTP/1.1\r\n{length}Host: {host}\r\n{close}\r\n".encode() + self.body
 
 
 def _hello(name: str, title: str, *, connections: int = 64, depth: int = 1, client: str = "wrk") -> HttpScenario:
@@ -70,6 +79,54 @@ _HTTP = (
     _hello("pipeline16", "raw hello, 64 connections, 16 requests pipelined", depth=16, client="load"),
 )
 
+_MEBIBYTE = b"x" * KIB**2
+
+
+def _http2(name: str, title: str, app: str = "apps.raw:hello", **fields: Any) -> tuple[HttpScenario, HttpScenario]:
+    """Over cleartext and over TLS, 16 connections each."""
+    common: dict[str, Any] = {
+        "app": app,
+        "expected": HELLO,
+        "connections": 16,
+        "client": "h2load",
+        "http2": True,
+        **fields,
+    }
+    return (
+        HttpScenario(f"h2c-{name}", f"HTTP/2 cleartext, {title}", **common),
+        HttpScenario(f"h2-{name}", f"HTTP/2 over TLS, {title}", **common, tls=True),
+    )
+
+
+_HTTP2 = (
+    *_http2("hello1", "raw hello, 16 connections of 1 stream"),
+    *_http2("hello32", "raw hello, 16 connections of 32 streams", depth=32),
+    *_http2(
+        "upload", "POST of 1 MiB, 16 connections of 1 stream", "apps.raw:upload", expected=UPLOADED, body=_MEBIBYTE
+    ),
+    *_http2("download", "1 MiB response, 16 connections of 1 stream", "apps.raw:download", expected=_MEBIBYTE),
+    HttpScenario("https-hello", "HTTPS/1.1, raw hello, 64 connections", "apps.raw:hello", HELLO, tls=True),
+    HttpScenario(
+        "https-handshake",
+        "HTTPS/1.1, raw hello on a new connection, 16 at a time: full TLS 1.3 handshakes",
+        "apps.raw:hello",
+        HELLO,
+        connections=16,
+        client="load",
+        tls=True,
+        keep_alive=False,
+    ),
+    HttpScenario(
+        "https-download",
+        "HTTPS/1.1, 1 MiB response, 16 connections",
+        "apps.raw:download",
+        _MEBIBYTE,
+        connections=16,
+        client="load",
+        tls=True,
+    ),
+)
+
 
 @dataclass(frozen=True)
 class WebSocketScenario:
@@ -90,6 +147,8 @@ class WebSocketScenario:
     client = "load"
     depth = 1
     fixed = False
+    tls = False
+    http2 = False
 
     @property
     def message(self) -> bytes:
@@ -138,13 +197,13 @@ _WEBSOCKET = (
     ),
 )
 
-GROUPS: Mapping[str, tuple[Scenario, ...]] = {"http": _HTTP, "ws": _WEBSOCKET}
+GROUPS: Mapping[str, tuple[Scenario, ...]] = {"http": _HTTP, "h2": _HTTP2, "ws": _WEBSOCKET}
 
 SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for group in GROUPS.values() for scenario in group}
 
 
 def select(names: Iterable[str]) -> list[Scenario]:
-    """Scenarios by name, by group ("http", "ws"), or by a pattern of the shell ("ws64-*", "*-deflate").
+    """Scenarios by name, by group ("http", "h2", "ws"), or by a pattern of the shell ("ws64-*", "*-deflate").
 
     Each once, in the order in which they are named. Raises ValueError for what names none.
     """
@@ -152,7 +211,7 @@ def select(names: Iterable[str]) -> list[Scenario]:
     for name in names:
         named = [scenario for scenario in SCENARIOS.values() if fnmatchcase(scenario.name, name)]
         if not (chosen := GROUPS.get(name, named)):
-            known = ", ".join(scenario.name for scenario in _HTTP)
+            known = ", ".join(scenario.name for scenario in (*_HTTP, *_HTTP2))
             raise ValueError(f"unknown scenario {name!r}; known: {', '.join(GROUPS)}, {known}, ws*")
         found.update((scenario.name, scenario) for scenario in chosen)
     return list(found.values())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from harness.certificate import certificate
 from harness.scenarios import Scenario, WebSocketScenario
 
 EPOLL = "epoll"
@@ -29,14 +30,27 @@ class Server:
     """Default: the name."""
     needs: tuple[str, ...] = ("uvloop",)
     """Distributions without which the arguments would not work or the server would be measured below its best."""
+    tls: str | None = field(default=None, kw_only=True)
+    """Further arguments for TLS, with {certificate} and {key} filled in. None: it has none."""
+    http2: str | None = field(default=None, kw_only=True)
+    """Further arguments for HTTP/2, with TLS and without. None: it has none."""
     http: bool = field(default=True, kw_only=True)
     """Whether it takes part in the HTTP scenarios: not where it would only be another one again."""
     optional: bool = field(default=False, kw_only=True)
     """Only measured when asked for by name."""
 
-    def command(self, python: Path, app: str, port: int) -> list[str]:
-        module = self.module or self.name
-        return [str(python), "-m", module, *self.arguments.format(app=app, port=port).split()]
+    def command(self, python: Path, scenario: Scenario, port: int) -> list[str]:
+        arguments = self.arguments.format(app=scenario.app, port=port)
+        if scenario.http2:
+            arguments += f" {self.http2 or ''}"
+        if scenario.tls:
+            pair = certificate()
+            arguments += " " + (self.tls or "").format(certificate=pair.certificate, key=pair.key)
+        return [str(python), "-m", self.module or self.name, *arguments.split()]
+
+    def plays(self, scenario: Scenario) -> bool:
+        able = not (scenario.tls and self.tls is None) and not (scenario.http2 and self.http2 is None)
+        return able and (self.http or isinstance(scenario, WebSocketScenario))
 
     def versions(self, python: Path) -> dict[str, str]:
         """The versions of the server and of what it needs, "" for what is missing."""
@@ -44,14 +58,24 @@ class Server:
         return {name: installed.get(name, "") for name in (self.distribution or self.name, *self.needs)}
 
 
+_SSL_FILES = "--ssl-certfile {certificate} --ssl-keyfile {key}"
+_TLS_FILES = "--tls-cert {certificate} --tls-key {key}"
+
 _ALL = (
-    Server(FERRICORN, "{app} --host 127.0.0.1 --port {port} --loop uvloop --no-access-log --log-level warning"),
+    Server(
+        FERRICORN,
+        "{app} --host 127.0.0.1 --port {port} --loop uvloop --no-access-log --log-level warning",
+        tls=_SSL_FILES,
+        http2="",
+    ),
     Server(
         "ferricorn-asyncio",
         "{app} --host 127.0.0.1 --port {port} --loop asyncio --no-access-log --log-level warning",
         module=FERRICORN,
         distribution=FERRICORN,
         needs=(),
+        tls=_SSL_FILES,
+        http2="",
         optional=True,
     ),
     # Takes uvloop by itself when it is installed; writes no access log unless told to. Like weft, it only accepts
@@ -60,6 +84,8 @@ _ALL = (
         "peregrine",
         "--host 127.0.0.1 --port {port} --log-level warning --ws-compress {app}",
         distribution="peregrine-server",
+        tls=_TLS_FILES,
+        http2="",
     ),
     # Its runtime is the loop's selector, so that uvloop cannot be used.
     Server(
@@ -67,11 +93,16 @@ _ALL = (
         "--host 127.0.0.1 --port {port} --log-level warning --ws-compress {app}",
         distribution="weft-server",
         needs=(),
+        tls=_TLS_FILES,
+        http2="",
     ),
     Server(
         "granian",
         "--interface asgi --host 127.0.0.1 --port {port} --loop uvloop --no-access-log --log-level warning "
         "--backlog 2048 {app}",
+        tls="--ssl-certificate {certificate} --ssl-keyfile {key}",
+        # It would answer both versions by default, which costs it a little.
+        http2="--http 2",
     ),
     # Its proxy header middleware is off because no other server here looks at those headers.
     Server(
@@ -79,6 +110,7 @@ _ALL = (
         "--host 127.0.0.1 --port {port} --loop uvloop --http httptools --no-access-log --log-level warning "
         "--no-proxy-headers --ws websockets-sansio {app}",
         needs=("uvloop", "httptools", "websockets"),
+        tls=_SSL_FILES,
     ),
     Server(
         "uvicorn-wsproto",
@@ -95,11 +127,15 @@ _ALL = (
         "--config hypercorn.toml --bind 127.0.0.1:{port} --worker-class uvloop --workers 1 --backlog 2048 "
         "--log-level WARNING {app}",
         needs=("uvloop", "wsproto"),
+        tls="--certfile {certificate} --keyfile {key}",
+        http2="",
     ),
     # One Tokio thread beside the event loop's: both share the one core.
     Server(
         "h2corn",
         "--host 127.0.0.1 --port {port} --loop uvloop --runtime-threads 1 --no-access-log --backlog 2048 {app}",
+        tls="--certfile {certificate} --keyfile {key}",
+        http2="",
     ),
 )
 
@@ -121,7 +157,7 @@ class Target:
         """Whether it takes part in the scenario."""
         if self.server is None:
             return scenario.fixed
-        return self.server.http or isinstance(scenario, WebSocketScenario)
+        return self.server.plays(scenario)
 
 
 @cache

@@ -3,7 +3,7 @@
 import struct
 import zlib
 
-from harness.exchange import Connection, WrongResponseError
+from harness.exchange import Connection, NotNegotiatedError, WrongResponseError
 
 # RFC 6455 section 1.3: the example's key and what accepts it.
 _KEY, _ACCEPT = b"dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -13,10 +13,6 @@ _FIN, _RSV1, _MASKED = 0x80, 0x40, 0x80
 _CONTINUATION, _TEXT, _BINARY, _CLOSE = 0, 1, 2, 8
 # RFC 7692 section 7.2.1: what a compressed message goes without.
 _TAIL = b"\x00\x00\xff\xff"
-
-
-class NotNegotiatedError(Exception):
-    """The server answered the handshake without the extension: there is nothing to compare."""
 
 
 class Deflate:

@@ -1,9 +1,10 @@
-//! HTTP/1.1: each connection sends a batch of requests and waits for all its responses.
+//! HTTP/1.1: each connection sends a batch of requests and waits for all its responses. Without keep-alive it then waits
+//! until the server closes, and connects anew: the latency is that from connecting to the last response.
 //!
 //! Every response has to have status 200 and the expected number of body bytes; anything else, a closed connection
 //! included, counts as an error and ends that connection alone.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use crate::options::{Http, Options};
 use crate::outcome::Outcome;
 use crate::poller::Poller;
 use crate::response::{Progress, ResponseReader};
+use crate::transport::{Tls, Transport};
 
 const READ_SIZE: usize = 256 * 1024;
 
@@ -20,11 +22,13 @@ const READ_SIZE: usize = 256 * 1024;
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 pub fn run(options: &Options, http: &Http) -> io::Result<Outcome> {
-    Client::connect(options, http)?.run(options)
+    let tls = http.certificate.as_deref().map(|file| Tls::new(file, &options.host)).transpose();
+    Client::connect(options, http, tls.map_err(io::Error::other)?)?.run(options)
 }
 
 struct Connection {
-    stream: TcpStream,
+    slot: usize,
+    transport: Transport,
     /// Request bytes of the running batch that the kernel has not yet taken.
     unsent: usize,
     /// Responses of the running batch that are not yet complete.
@@ -36,21 +40,47 @@ struct Connection {
 struct Client {
     poller: Poller,
     connections: Vec<Option<Connection>>,
+    host: String,
+    port: u16,
+    tls: Option<Tls>,
+    keep_alive: bool,
     batch: Vec<u8>,
     depth: usize,
+    body_bytes: u64,
     buffer: Vec<u8>,
     outcome: Outcome,
 }
 
 impl Client {
-    fn connect(options: &Options, http: &Http) -> io::Result<Self> {
-        let poller = Poller::new()?;
-        let connections = (0..options.connections)
-            .map(|slot| connect(&poller, options, http, slot).map(Some))
-            .collect::<io::Result<Vec<_>>>()?;
-        let batch = http.request.repeat(http.depth);
-        let buffer = vec![0; READ_SIZE];
-        Ok(Self { poller, connections, batch, depth: http.depth, buffer, outcome: Outcome::new() })
+    fn connect(options: &Options, http: &Http, tls: Option<Tls>) -> io::Result<Self> {
+        let mut client = Self {
+            poller: Poller::new()?,
+            connections: Vec::new(),
+            host: options.host.clone(),
+            port: options.port,
+            tls,
+            keep_alive: http.keep_alive,
+            batch: http.request.repeat(http.depth),
+            depth: http.depth,
+            body_bytes: http.body_bytes,
+            buffer: vec![0; READ_SIZE],
+            outcome: Outcome::new(),
+        };
+        for slot in 0..options.connections {
+            let connection = client.open(slot)?;
+            client.connections.push(Some(connection));
+        }
+        Ok(client)
+    }
+
+    /// A new connection for the slot, on which nothing has been sent yet.
+    fn open(&self, slot: usize) -> io::Result<Connection> {
+        let started = Instant::now();
+        let socket = TcpStream::connect((self.host.as_str(), self.port))?;
+        socket.set_nodelay(true)?;
+        self.poller.add(&socket, slot)?;
+        let transport = Transport::new(socket, self.tls.as_ref())?;
+        Ok(Connection { slot, transport, unsent: 0, awaited: 0, started, reader: ResponseReader::new(self.body_bytes) })
     }
 
     fn run(mut self, options: &Options) -> io::Result<Outcome> {
@@ -87,25 +117,29 @@ impl Client {
     }
 }
 
-fn connect(poller: &Poller, options: &Options, http: &Http, slot: usize) -> io::Result<Connection> {
-    let stream = TcpStream::connect((options.host.as_str(), options.port))?;
-    stream.set_nodelay(true)?;
-    poller.add(&stream, slot)?;
-    let reader = ResponseReader::new(http.body_bytes);
-    Ok(Connection { stream, unsent: 0, awaited: 0, started: Instant::now(), reader })
-}
-
 impl Connection {
     fn begin(&mut self, client: &mut Client) -> io::Result<()> {
         self.unsent = client.batch.len();
         self.awaited = client.depth;
-        self.started = Instant::now();
+        if client.keep_alive {
+            self.started = Instant::now();
+        }
         self.send(&client.batch)
+    }
+
+    /// Connects anew once the server has closed, which it may do only after its last response.
+    fn ended(&mut self, client: &mut Client) -> io::Result<()> {
+        if client.keep_alive || self.awaited > 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        self.transport.close();
+        *self = client.open(self.slot)?;
+        self.begin(client)
     }
 
     fn send(&mut self, batch: &[u8]) -> io::Result<()> {
         while self.unsent > 0 {
-            match self.stream.write(&batch[batch.len() - self.unsent..]) {
+            match self.transport.write(&batch[batch.len() - self.unsent..]) {
                 Ok(written) => self.unsent -= written,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
@@ -118,16 +152,15 @@ impl Connection {
     fn advance(&mut self, client: &mut Client) -> io::Result<()> {
         self.send(&client.batch)?;
         loop {
-            let read = match self.stream.read(&mut client.buffer) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            let read = match self.transport.read(&mut client.buffer) {
+                Ok(0) => return self.ended(client),
                 Ok(read) => read,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             };
             client.outcome.bytes += read as u64;
             self.take(read, client)?;
-            // epoll(7): a read that does not fill the buffer has drained the socket, so no EAGAIN has to be fetched.
-            if read < READ_SIZE {
+            if read < READ_SIZE && self.transport.short_read_drains() {
                 return Ok(());
             }
         }
@@ -144,7 +177,9 @@ impl Connection {
             client.outcome.responses += 1;
             if self.awaited == 0 {
                 client.outcome.latencies.push(self.started.elapsed());
-                self.begin(client)?;
+                if client.keep_alive {
+                    self.begin(client)?;
+                }
             }
         }
         Ok(())

@@ -1,12 +1,13 @@
 //! The command line.
 //!
-//!     load --port N --request FILE --body-bytes N [--depth D]
+//!     load --port N --request FILE --body-bytes N [--depth D] [--tls CERTIFICATE] [--keep-alive on|off]
 //!     load --port N --websocket echo|broadcast --message-bytes N [--kind text|binary] [--deflate on|off]
 //!         [--warmup S] [--gate on|off]
 //!
 //! Both take `[--host H] [--connections C] [--seconds S]`.
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::frame::Opcode;
@@ -34,6 +35,16 @@ pub struct Http {
     pub request: Vec<u8>,
     /// The length that every response's body has to have, in bytes.
     pub body_bytes: u64,
+    /// The server speaks TLS and has the certificate in this PEM file. Default: no TLS.
+    pub certificate: Option<PathBuf>,
+    /// Otherwise every batch has a connection of its own, which the server closes. Default on.
+    pub keep_alive: bool,
+}
+
+impl Http {
+    fn new() -> Self {
+        Self { depth: 1, request: Vec::new(), body_bytes: u64::MAX, certificate: None, keep_alive: true }
+    }
 }
 
 pub struct WebSocket {
@@ -76,7 +87,7 @@ impl Options {
 
 impl Default for Parsed {
     fn default() -> Self {
-        let http = Http { depth: 1, request: Vec::new(), body_bytes: u64::MAX };
+        let http = Http::new();
         let websocket = WebSocket {
             broadcast: false,
             message_bytes: 0,
@@ -90,7 +101,7 @@ impl Default for Parsed {
             port: 0,
             connections: 64,
             duration: Duration::from_secs(5),
-            workload: Workload::Http(Http { depth: 1, request: Vec::new(), body_bytes: 0 }),
+            workload: Workload::Http(Http::new()),
         };
         Self { options, http, websocket, is_websocket: false }
     }
@@ -106,6 +117,8 @@ impl Parsed {
             "--depth" => self.http.depth = value.parse()?,
             "--request" => self.http.request = std::fs::read(value)?,
             "--body-bytes" => self.http.body_bytes = value.parse()?,
+            "--tls" => self.http.certificate = Some(value.into()),
+            "--keep-alive" => self.http.keep_alive = choice(&value, "off", "on")?,
             _ => return self.set_websocket(name, &value),
         }
         Ok(())
