@@ -1,4 +1,4 @@
-//! Looking at bytes eight at a time. This file knows nothing of what they mean.
+//! Looking at bytes eight at a time, and numbers as digits. This file knows nothing of what they mean.
 //!
 //! Values of fields are short: a vectorized loop spends its time on what is left behind its last whole vector. Words of
 //! eight bytes, the last one overlapping the one before, have no such rest.
@@ -54,6 +54,21 @@ fn any(bytes: &[u8], test: impl Fn(u64) -> u64) -> bool {
         None => bytes.iter().fold(QUIET, |word, &byte| word << 8 | u64::from(byte)),
     };
     words.iter().fold(test(last), |marks, word| marks | test(u64::from_le_bytes(*word))) != 0
+}
+
+/// Appends a number in decimal digits.
+pub fn write_decimal(buffer: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    buffer.extend_from_slice(&digits[start..]);
 }
 
 #[cfg(test)]

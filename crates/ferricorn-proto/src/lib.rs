@@ -33,6 +33,7 @@ mod semantics;
 mod transmit;
 pub mod websocket;
 
+pub use bytes::write_decimal;
 pub use error::{RequestError, TimeoutKind};
 pub use limits::{Limits, Now};
 pub use protocol::{Answer, Closing, Drain, Finished, Input, Protocol, RequestHead, Step};

@@ -2,6 +2,8 @@
 
 use asgi::Headers;
 
+use crate::bytes::write_decimal;
+
 /// `100 Continue`, whole (RFC 9110 section 15.2.1).
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -11,7 +13,7 @@ pub(super) fn status_line(buffer: &mut Vec<u8>, status: u16) {
         Some(line) => buffer.extend_from_slice(line),
         None => {
             buffer.extend_from_slice(b"HTTP/1.1 ");
-            number(buffer, u64::from(status));
+            write_decimal(buffer, u64::from(status));
             buffer.extend_from_slice(b" \r\n");
         }
     }
@@ -48,23 +50,8 @@ pub(super) fn fields(buffer: &mut Vec<u8>, headers: &Headers, mut keep: impl FnM
 /// Writes a field whose value is a number.
 pub(super) fn content_length(buffer: &mut Vec<u8>, length: u64) {
     buffer.extend_from_slice(b"content-length: ");
-    number(buffer, length);
+    write_decimal(buffer, length);
     buffer.extend_from_slice(b"\r\n");
-}
-
-/// Writes a decimal number.
-fn number(buffer: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    buffer.extend_from_slice(&digits[start..]);
 }
 
 /// The whole status line of every status that IANA has registered for final responses, and the two others that are sent.

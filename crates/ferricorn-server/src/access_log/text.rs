@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 
 use asgi::Address;
+use ferricorn_proto::write_decimal;
 
 /// Writes a decimal number; most have few digits.
 pub(super) fn number(out: &mut Vec<u8>, number: u64) {
@@ -20,7 +21,7 @@ pub(super) fn number(out: &mut Vec<u8>, number: u64) {
             }
             pair(out, (number % 100) as u8);
         }
-        _ => large(out, number),
+        _ => write_decimal(out, number),
     }
 }
 
@@ -49,20 +50,6 @@ fn small(out: &mut Vec<u8>, number: u8) {
 /// Two digits of a number below 100.
 fn pair(out: &mut Vec<u8>, number: u8) {
     out.extend_from_slice(&[b'0' + number / 10, b'0' + number % 10]);
-}
-
-fn large(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[start..]);
 }
 
 /// Writes the last `width` digits of a number, zeros ahead of them.
