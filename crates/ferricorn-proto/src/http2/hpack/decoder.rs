@@ -105,6 +105,11 @@ impl Decoder {
         Ok(list.state)
     }
 
+    #[cfg(test)]
+    pub(super) const fn table(&self) -> &DynamicTable {
+        &self.table
+    }
+
     fn size_update(&mut self, size: usize) -> Result<(), DecodeError> {
         if size > self.limit {
             return Err(DecodeError::SizeUpdate);

@@ -20,6 +20,8 @@ mod encoder;
 mod huffman;
 mod integer;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

@@ -121,6 +121,11 @@ impl DynamicTable {
         self.entries.len()
     }
 
+    #[cfg(test)]
+    pub(super) const fn size(&self) -> usize {
+        self.size
+    }
+
     /// How often an entry has come or gone.
     pub(super) const fn changes(&self) -> u64 {
         self.changes
