@@ -105,7 +105,7 @@ impl Indexing {
     }
 }
 
-/// Where a field or its name is, as an index of both tables.
+/// Where the static table has a field, or its name.
 enum Found {
     Field(usize),
     Name(usize),
@@ -196,17 +196,33 @@ impl Encoder {
     }
 
     fn push_status(&mut self, status: u16, out: &mut Vec<u8>) {
-        let digits = [status / 100 % 10, status / 10 % 10, status % 10].map(|digit| b'0' + digit as u8);
-        self.push_field(b":status", &digits, out);
+        let index = match status {
+            200 => 8,
+            204 => 9,
+            206 => 10,
+            304 => 11,
+            400 => 12,
+            404 => 13,
+            500 => 14,
+            _ => {
+                let digits = [status / 100 % 10, status / 10 % 10, status % 10].map(|digit| b'0' + digit as u8);
+                return self.push_field(b":status", &digits, out);
+            }
+        };
+        out.push(0x80 | index);
     }
 
     fn push_field(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-        let indexing = Indexing::of(name, value);
         let hash = hash(name, value);
-        let name_index = match self.find(name, value, hash) {
+        // Most of what a server sends is here.
+        if let Some(index) = self.find(name, value, hash) {
+            return push_integer(out, 0x80, 7, index);
+        }
+        let indexing = Indexing::of(name, value);
+        let name_index = match find_static(name, value) {
             Found::Field(index) if indexing != Indexing::Never => return push_integer(out, 0x80, 7, index),
             Found::Field(index) | Found::Name(index) => index,
-            Found::Nothing => 0,
+            Found::Nothing => self.find_name(name).unwrap_or(0),
         };
         let size = name.len() + value.len() + FIELD_OVERHEAD;
         let inserts = indexing == Indexing::Incremental
@@ -228,27 +244,17 @@ impl Encoder {
         }
     }
 
-    /// The field in a table, or else its name.
-    fn find(&self, name: &[u8], value: &[u8], hash: u32) -> Found {
-        let static_name = static_index(name);
-        if let Some(first) = static_name {
-            let entries = STATIC_TABLE[first..].iter().take_while(|entry| entry.0 == name);
-            if let Some(at) = entries.map(|entry| entry.1).position(|kept| kept == value) {
-                return Found::Field(first + at + 1);
-            }
-        }
+    /// The index of a field of the dynamic table.
+    fn find(&self, name: &[u8], value: &[u8], hash: u32) -> Option<usize> {
         let mut entries = self.hashes.iter().rev().enumerate().filter(|&(_, &kept)| kept == hash);
-        if let Some((age, _)) = entries.find(|&(age, _)| self.table.get(age) == Some((name, value))) {
-            return Found::Field(STATIC + age + 1);
-        }
-        match static_name {
-            Some(first) => Found::Name(first + 1),
-            None => {
-                let mut ages = 0..self.table.len();
-                let named = ages.find(|&age| self.table.get(age).is_some_and(|entry| entry.0 == name));
-                named.map_or(Found::Nothing, |age| Found::Name(STATIC + age + 1))
-            }
-        }
+        let (age, _) = entries.find(|&(age, _)| self.table.get(age) == Some((name, value)))?;
+        Some(STATIC + age + 1)
+    }
+
+    /// The index of a name of the dynamic table.
+    fn find_name(&self, name: &[u8]) -> Option<usize> {
+        let age = (0..self.table.len()).find(|&age| self.table.get(age).is_some_and(|entry| entry.0 == name))?;
+        Some(STATIC + age + 1)
     }
 
     fn forget_evicted(&mut self) {
@@ -323,6 +329,15 @@ const fn name_slot(name: &[u8]) -> usize {
         [] => 0,
         [first, .., last] => (*first as usize * 5 + *last as usize * 17 + name.len() * 31) % NAME_SLOTS,
         [only] => *only as usize % NAME_SLOTS,
+    }
+}
+
+fn find_static(name: &[u8], value: &[u8]) -> Found {
+    let Some(first) = static_index(name) else { return Found::Nothing };
+    let mut values = STATIC_TABLE[first..].iter().take_while(|entry| entry.0 == name).map(|entry| entry.1);
+    match values.position(|kept| kept == value) {
+        Some(at) => Found::Field(first + at + 1),
+        None => Found::Name(first + 1),
     }
 }
 

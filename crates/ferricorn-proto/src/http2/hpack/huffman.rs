@@ -1,7 +1,7 @@
 //! RFC 7541 appendix B: the Huffman code. It is canonical, so the lengths say all of it.
 //!
-//! Decoding looks at [`BITS`] bits at a time, which are two symbols of most texts. Codes that are longer are found by their
-//! length, as a canonical code allows: the symbols that have them are rare.
+//! Decoding looks at 11 bits at a time, which are two symbols of most texts. Codes that are longer are found by their length,
+//! as a canonical code allows: the symbols that have them are rare.
 
 use super::DecodeError;
 
@@ -21,7 +21,8 @@ const LENGTHS: [u8; 257] = [
     22, 21, 21, 23, 22, 22, 25, 25, 24, 24, 26, 23, 26, 27, 26, 26, 27, 27, 27, 27, 27, 28, 27, 27, 27, 27, 27, 26, 30,
 ];
 
-/// The longest code.
+/// The shortest and the longest code.
+const SHORTEST: u32 = 5;
 const LONGEST: usize = 30;
 
 /// The symbols in the order of their codes: by length, then by number.
@@ -86,24 +87,25 @@ const CODES: [u64; 256] = {
 };
 
 /// How many bits one look takes.
-const BITS: u32 = 12;
+const BITS: u32 = 11;
 
 /// What the next bits say: one or two symbols in the low bytes, how many bits they take, how many symbols they are. Zero
-/// where a longer code starts.
+/// where a longer code starts. The bits are inverted: see [`Bits`].
 static PAIRS: [[u8; 4]; 1 << BITS] = {
     let mut pairs = [[0; 4]; 1 << BITS];
     let mut prefix = 0;
     while prefix < 1 << BITS {
-        let first = short_symbol(prefix as u32);
-        if let Some(first) = first {
+        if let Some(first) = short_symbol(prefix) {
             let used = LENGTHS[first as usize] as u32;
-            let rest = (prefix as u32) << used & ((1 << BITS) - 1);
-            pairs[prefix] = [first, 0, used as u8, 1];
-            if let Some(second) = short_symbol(rest)
-                && used + LENGTHS[second as usize] as u32 <= BITS
-            {
-                pairs[prefix] = [first, second, used as u8 + LENGTHS[second as usize], 2];
-            }
+            let rest = prefix << used & ((1 << BITS) - 1);
+            let second = match short_symbol(rest) {
+                Some(second) if used + LENGTHS[second as usize] as u32 <= BITS => Some(second),
+                _ => None,
+            };
+            pairs[!prefix as usize & ((1 << BITS) - 1)] = match second {
+                Some(second) => [first, second, used as u8 + LENGTHS[second as usize], 2],
+                None => [first, 0, used as u8, 1],
+            };
         }
         prefix += 1;
     }
@@ -112,7 +114,7 @@ static PAIRS: [[u8; 4]; 1 << BITS] = {
 
 /// The symbol whose code is at the front of these `BITS` bits.
 const fn short_symbol(bits: u32) -> Option<u8> {
-    let mut length = 5;
+    let mut length = SHORTEST;
     while length <= BITS {
         let entry = BY_LENGTH[length as usize];
         if ((bits as u64) << (32 - BITS)) < entry.end {
@@ -124,13 +126,14 @@ const fn short_symbol(bits: u32) -> Option<u8> {
 }
 
 /// The symbol at the front of 32 bits, whatever its length, and that length.
+#[cold]
 fn symbol(bits: u32) -> (u16, u32) {
-    let mut length = 5;
-    while length < LONGEST && u64::from(bits) >= BY_LENGTH[length].end {
+    let mut length = SHORTEST;
+    while u64::from(bits) >= BY_LENGTH[length as usize].end {
         length += 1;
     }
-    let entry = BY_LENGTH[length];
-    (SORTED[(entry.place + (bits >> (32 - length)) - entry.first) as usize], length as u32)
+    let entry = BY_LENGTH[length as usize];
+    (SORTED[(entry.place + (bits >> (32 - length)) - entry.first) as usize], length)
 }
 
 /// How many bytes a string of so many encoded bytes has at the most: the shortest code has five bits.
@@ -146,10 +149,10 @@ pub(super) fn decode(encoded: &[u8], buffer: &mut Vec<u8>) -> Result<usize, Deco
     Bits { rest: encoded, word: 0, count: 0 }.decode(buffer)
 }
 
-/// The bits of a string.
+/// The bits of a string, inverted: behind the last one stand zeros, which are the ones of the padding.
 struct Bits<'a> {
     rest: &'a [u8],
-    /// The next bits, the first one highest; zeros behind them.
+    /// The next bits, the first one highest.
     word: u64,
     count: u32,
 }
@@ -159,12 +162,11 @@ impl Bits<'_> {
         let mut length = 0;
         loop {
             self.refill();
-            // What is left of the last word is looked at symbol by symbol.
-            if self.count < 4 * BITS {
+            if self.count < 5 * BITS {
                 break;
             }
-            for _ in 0..4 {
-                let [first, second, bits, symbols] = PAIRS[(self.word >> (64 - BITS)) as usize];
+            for _ in 0..5 {
+                let [first, second, bits, symbols] = self.look();
                 if symbols == 0 {
                     self.refill();
                     self.one(out, &mut length)?;
@@ -172,52 +174,68 @@ impl Bits<'_> {
                 }
                 out[length..length + 2].copy_from_slice(&[first, second]);
                 length += usize::from(symbols);
-                self.word <<= bits;
-                self.count -= u32::from(bits);
+                self.take(u32::from(bits));
             }
         }
         while !self.is_padding() {
-            self.one(out, &mut length)?;
+            let [first, second, bits, symbols] = self.look();
+            if symbols == 0 || u32::from(bits) > self.count {
+                self.one(out, &mut length)?;
+            } else {
+                out[length..length + 2].copy_from_slice(&[first, second]);
+                length += usize::from(symbols);
+                self.take(u32::from(bits));
+            }
             self.refill();
         }
         Ok(length)
     }
 
-    /// Takes in whole bytes until there are more than 56 bits, or all.
+    fn look(&self) -> [u8; 4] {
+        PAIRS[(self.word >> (64 - BITS)) as usize]
+    }
+
+    fn take(&mut self, bits: u32) {
+        self.word <<= bits;
+        self.count -= bits;
+    }
+
+    /// Takes in whole bytes until there are more than 55 bits, or all.
+    #[inline]
     fn refill(&mut self) {
         if let Some(next) = self.rest.first_chunk::<8>() {
-            self.word |= u64::from_be_bytes(*next) >> self.count;
             let bytes = (63 - self.count) / 8;
+            self.word |= !u64::from_be_bytes(*next) >> self.count;
             self.rest = &self.rest[bytes as usize..];
             self.count += bytes * 8;
-            // The bits of the byte that was taken in part.
+            // Not the byte of which there is only a part.
             self.word &= u64::MAX << (64 - self.count);
             return;
         }
-        while self.count <= 56 {
+        while self.count < 56 {
             let Some((&byte, rest)) = self.rest.split_first() else { return };
             self.rest = rest;
-            self.word |= u64::from(byte) << (56 - self.count);
+            self.word |= u64::from(!byte) << (56 - self.count);
             self.count += 8;
         }
     }
 
+    /// Takes one symbol, also one of a long code, and also of the last bits.
+    #[cold]
     fn one(&mut self, out: &mut [u8], length: &mut usize) -> Result<(), DecodeError> {
-        let (symbol, bits) = symbol((self.word >> 32) as u32);
-        // Zeros stand behind the last bit: padding that is no code yet may look like one that goes on.
+        let (symbol, bits) = symbol(!((self.word >> 32) as u32));
         if symbol == EOS || bits > self.count {
             return Err(DecodeError::Huffman);
         }
         out[*length] = symbol as u8;
         *length += 1;
-        self.word <<= bits;
-        self.count -= bits;
+        self.take(bits);
         Ok(())
     }
 
     /// Whether what is left is at most seven bits, all ones: the front of EOS (RFC 7541 section 5.2). No code is that.
-    fn is_padding(&self) -> bool {
-        self.count < 8 && self.word.leading_ones() == self.count
+    const fn is_padding(&self) -> bool {
+        self.count < 8 && self.word == 0
     }
 }
 
