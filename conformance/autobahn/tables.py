@@ -24,13 +24,13 @@ def group_table(results: Sequence[Result]) -> str:
     header = ["group", "cases", *BEHAVIORS, "close not clean", "seconds", "server CPU s"]
     groups = {f"{number} {name}": _of(results, number) for number, name in GROUPS.items()}
     rows = [[name, *_figures(members)] for name, members in groups.items() if members]
-    return _table(header, [*rows, ["all", *_figures(results)]])
+    return markdown(header, [*rows, ["all", *_figures(results)]])
 
 
 def server_table(servers: Mapping[str, Sequence[Result]]) -> str:
     """A line for each server, by its name with version: verdicts, and seconds of the compression's groups apart."""
     header = ["server", *BEHAVIORS, "close not clean", "1-10 s", "12 s", "13 s", "12+13 s", "CPU of 12+13 s"]
-    return _table(header, [[name, *_server_figures(results)] for name, results in servers.items()])
+    return markdown(header, [[name, *_server_figures(results)] for name, results in servers.items()])
 
 
 def case_list(results: Iterable[Result], different: Mapping[str, str]) -> str:
@@ -80,7 +80,7 @@ def _of(results: Sequence[Result], *groups: str) -> list[Result]:
     return [result for result in results if group(result.case) in groups]
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """In Markdown, and readable as it is: the first column to the left, figures to the right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     rule = [f"{'-' * (width - 1)}{'-' if index == 0 else ':'}" for index, width in enumerate(widths)]
