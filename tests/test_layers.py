@@ -20,7 +20,7 @@ ARROWS = {
     "ferricorn-proto": {"asgi", "data-encoding", "memchr", "sha1_smol", "simdutf8", "zlib-rs"},
     "ferricorn-server": {
         *{"asgi", "aws-lc-rs", "data-encoding", "ferricorn-proto", "httpdate", "mio"},
-        *{"pkcs8", "rustc-hash", "rustix", "rustls", "socket2"},
+        *{"pkcs8", "rcgen", "rustc-hash", "rustix", "rustls", "socket2"},
     },
     "ferricorn-python": {"asgi", "ferricorn-server", "libc", "pyo3", "rustc-hash"},
 }

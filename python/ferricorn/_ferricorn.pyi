@@ -18,12 +18,23 @@ __all__ = [
     "Worker",
     "__version__",
     "check_access_log_format",
+    "issue_certificate",
+    "make_authority",
 ]
 
 __version__: str
 
 def check_access_log_format(text: str) -> None:
     """Raises ValueError, whose text begins with "must", where an access log format asks for what there is not."""
+
+def make_authority(not_before: int, not_after: int) -> tuple[str, str]:
+    """A new authority for development, good for these seconds since 1970: its certificate and its key, in PEM."""
+
+def issue_certificate(authority_key: str, names: Sequence[str], not_before: int, not_after: int) -> tuple[str, str]:
+    """A certificate for host names and IP addresses by that authority, good for these seconds: it and its key, in PEM.
+
+    Raises ValueError for a key that cannot be read, and for what is no name.
+    """
 
 Application: TypeAlias = Callable[
     [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[Any]
@@ -211,6 +222,10 @@ class TlsContext:
     @property
     def names(self) -> list[str]:
         """The DNS names of the certificates, in lowercase: what a client may ask for."""
+
+    @property
+    def expiry(self) -> int | None:
+        """The last second, since 1970, of the certificate that ends first."""
 
 @final
 class Worker:

@@ -15,6 +15,7 @@ mod event_loop;
 mod exchange;
 mod ffi;
 mod host;
+mod issue;
 mod metrics;
 mod options;
 mod scope;
@@ -36,6 +37,8 @@ mod _ferricorn {
     use crate::access_log::check_access_log_format;
     #[pymodule_export]
     use crate::board::PyBoard;
+    #[pymodule_export]
+    use crate::issue::{issue_certificate, make_authority};
     #[pymodule_export]
     use crate::metrics::PyMetricsServer;
     #[pymodule_export]

@@ -64,6 +64,11 @@ impl PyTlsContext {
     fn names(&self) -> Vec<String> {
         self.0.names()
     }
+
+    #[getter]
+    fn expiry(&self) -> Option<i64> {
+        self.0.expiry()
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "as map_err gives it")]

@@ -50,6 +50,11 @@ impl Certificates {
         names
     }
 
+    /// The last second of the one that ends first, since 1970.
+    pub(super) fn expiry(&self) -> Option<i64> {
+        self.0.iter().filter_map(|certificate| der::expiry(certificate.key.cert.first()?)).min()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

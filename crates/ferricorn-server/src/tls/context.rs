@@ -184,6 +184,11 @@ impl Context {
         self.material().certificates.names()
     }
 
+    /// The last second of the certificate that ends first, since 1970.
+    pub fn expiry(&self) -> Option<i64> {
+        self.material().certificates.expiry()
+    }
+
     pub(crate) fn handshake_timeout(&self) -> Duration {
         self.settings.handshake_timeout
     }

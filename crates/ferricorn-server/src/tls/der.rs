@@ -1,5 +1,5 @@
-//! What is read of a certificate beyond what rustls checks: its subject as RFC 4514 writes it, and the DNS names that it
-//! is for (RFC 5280 sections 4.1.2.6 and 4.2.1.6). It checks no signature and no date.
+//! What is read of a certificate beyond what rustls checks: its subject as RFC 4514 writes it, the DNS names that it is
+//! for, and its last second (RFC 5280 sections 4.1.2.6, 4.2.1.6 and 4.1.2.5). It checks no signature and no date.
 
 use std::fmt::Write;
 
@@ -7,6 +7,8 @@ const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 const OCTET_STRING: u8 = 0x04;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
 /// `[0]`, the version, and `[3]`, the extensions, of a certificate.
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
@@ -39,6 +41,40 @@ pub(super) fn subject(certificate: &[u8]) -> Option<String> {
         Reader(fields.expect(SEQUENCE)?).map(|part| relative_name(part.content)).collect::<Option<Vec<_>>>()?;
     parts.reverse();
     Some(parts.join(","))
+}
+
+/// The last second of a certificate, since 1970. None: it is no certificate.
+pub(super) fn expiry(certificate: &[u8]) -> Option<i64> {
+    let mut fields = fields(certificate)?;
+    // The serial number, the algorithm, the issuer.
+    for _ in 0..3 {
+        fields.next()?;
+    }
+    let end = Reader(fields.expect(SEQUENCE)?).nth(1)?;
+    let digits = str::from_utf8(end.content).ok()?.strip_suffix('Z')?;
+    match (end.tag, digits.len()) {
+        // Two digits of the year: from 50 on those of the last century.
+        (UTC_TIME, 12) => {
+            let century = if digits.get(..2)? < "50" { "20" } else { "19" };
+            seconds(&format!("{century}{digits}"))
+        }
+        (GENERALIZED_TIME, 14) => seconds(digits),
+        _ => None,
+    }
+}
+
+/// `YYYYMMDDHHMMSS` as seconds since 1970.
+fn seconds(digits: &str) -> Option<i64> {
+    let number = |from: usize, to: usize| {
+        let digits = digits.get(from..to).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+        digits.parse::<i64>().ok()
+    };
+    let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
+    let time = number(8, 10)? * 3600 + number(10, 12)? * 60 + number(12, 14)?;
+    // Years from March on: the day of a leap year is the last of its year.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 719_469;
+    Some(days * 86_400 + time)
 }
 
 /// The DNS names that a certificate is for, in lowercase; a wildcard is `*` and the rest.
@@ -263,6 +299,32 @@ mod tests {
     }
 
     #[test]
+    fn the_last_second_is_read() {
+        // Each as `date -u -d` has it.
+        for (digits, expected) in [
+            ("19700101000000", 0),
+            ("20000229123456", 951_827_696),
+            ("20240301000000", 1_709_251_200),
+            ("20991231235959", 4_102_444_799),
+            ("99991231235959", 253_402_300_799),
+        ] {
+            assert_eq!(seconds(digits), Some(expected), "{digits}");
+        }
+        assert_eq!(seconds("2024030100000"), None);
+        assert_eq!(seconds("2024-30100000+"), None);
+        let issued = |tag, end: &str| {
+            let validity =
+                element(SEQUENCE, &[&element(UTC_TIME, &[b"200101000000Z"]), &element(tag, &[end.as_bytes()])]);
+            let nothing = element(SEQUENCE, &[]);
+            element(SEQUENCE, &[&element(SEQUENCE, &[&[2, 1, 7], &nothing, &nothing, &validity])])
+        };
+        assert_eq!(expiry(&issued(UTC_TIME, "491231235959Z")), Some(2_524_607_999));
+        assert_eq!(expiry(&issued(UTC_TIME, "500101000000Z")), Some(-631_152_000));
+        assert_eq!(expiry(&issued(GENERALIZED_TIME, "20500101000000Z")), Some(2_524_608_000));
+        assert_eq!(expiry(&issued(GENERALIZED_TIME, "500101000000Z")), None);
+    }
+
+    #[test]
     fn the_names_are_read_past_other_extensions() {
         assert_eq!(dns_names(&certificate(&[], &["Example.org", "*.example.org"])), ["example.org", "*.example.org"]);
         assert_eq!(dns_names(&certificate(&[], &[])), Vec::<String>::new());
@@ -279,7 +341,7 @@ mod tests {
             for byte in [0, 0x7f, 0x80, 0x84, 0xff] {
                 let mut changed = whole.clone();
                 changed[index] = byte;
-                let _ = (subject(&changed), dns_names(&changed));
+                let _ = (subject(&changed), dns_names(&changed), expiry(&changed));
             }
         }
     }

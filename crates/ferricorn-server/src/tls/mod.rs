@@ -10,6 +10,7 @@ mod context;
 mod der;
 mod failure;
 mod files;
+pub mod issue;
 mod tickets;
 
 pub use context::{ClientCertificates, Context, ContextError, MinimumVersion, Pair, Settings};
