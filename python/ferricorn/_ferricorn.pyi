@@ -53,6 +53,9 @@ class Hooks(Protocol):
     def peer_failed(self, problem: str) -> None:
         """A peer sent what the server refuses: one line for the log."""
 
+    def file_failed(self, problem: str) -> None:
+        """A file that was being sent has become shorter, or cannot be read: one line for the log."""
+
     def access_route(
         self,
     ) -> tuple[int, tuple[tuple[dict[str, Any], str, object], ...], tuple[tuple[list[Any], list[Any]], ...]]:

@@ -257,6 +257,9 @@ class Reports:
     def peer_failed(self, problem: str) -> None:
         log.warning("%s", problem)
 
+    def file_failed(self, problem: str) -> None:
+        log.error("%s", problem)
+
     def access_route(self) -> Route:
         return access_route()
 

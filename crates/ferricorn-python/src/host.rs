@@ -61,7 +61,11 @@ impl Host for Process {
 
     fn problem(&self, problem: &Problem) {
         Python::attach(|py| {
-            self.tell(py, self.hooks.call_method1(py, intern!(py, "peer_failed"), (problem.to_string(),)));
+            let hook = match problem {
+                Problem::File { .. } => intern!(py, "file_failed"),
+                _ => intern!(py, "peer_failed"),
+            };
+            self.tell(py, self.hooks.call_method1(py, hook, (problem.to_string(),)));
         });
     }
 

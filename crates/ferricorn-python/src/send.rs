@@ -458,6 +458,7 @@ pub(crate) fn os_error(py: Python<'_>, error: &std::io::Error, filename: Option<
     let number = error.raw_os_error().or_else(|| match error.kind() {
         std::io::ErrorKind::AddrInUse => Some(libc::EADDRINUSE),
         std::io::ErrorKind::IsADirectory => Some(libc::EISDIR),
+        std::io::ErrorKind::InvalidInput => Some(libc::EINVAL),
         _ => None,
     });
     let filename = filename.unwrap_or_else(|| py.None());

@@ -2,25 +2,27 @@
 //!
 //! It moves bytes and reports what came of it; what an exchange means to the application is the worker's business.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::rc::Rc;
 
 use asgi::{Application, Headers, HttpVersion, Message};
 use ferricorn_proto::proxy_protocol::{self, ProxyError};
 use ferricorn_proto::websocket::ProtocolError;
-use ferricorn_proto::{Closing, Input, Now, Piece, Protocol, RequestError, Transmit};
+use ferricorn_proto::{Closing, Input, Now, Protocol, RequestError};
 
 use crate::board::Row;
 use crate::cells::Cell;
 use crate::exchange::Running;
+use crate::files::{Ahead, FileFault};
 use crate::proxies::Ends;
 use crate::socket::Socket;
+use crate::writing::{Attempt, write_pieces};
 
 /// How many reads one connection gets before the others have their turn.
 const READS_PER_TURN: usize = 16;
 
-/// How many pieces of memory one write gathers.
-const SLICES: usize = 16;
+/// How much of a file goes before the other connections have their turn: a client may read as fast as it is written to.
+const FILE_TURN: usize = 2 * 1024 * 1024;
 
 pub(crate) struct Connection<A: Application> {
     socket: Socket,
@@ -29,6 +31,12 @@ pub(crate) struct Connection<A: Application> {
     /// The socket may have bytes: readiness is told once, so it is remembered until a read comes back short.
     readable: bool,
     writable: bool,
+    /// What has been read ahead of the file that is being sent.
+    pub(crate) ahead: Ahead,
+    /// Why a file cannot be sent to its end.
+    pub(crate) fault: Option<Box<FileFault>>,
+    /// Whether there was more to write when the others had their turn.
+    pub(crate) yielded: bool,
     /// The peer has closed its sending side: whatever is still readable is the last.
     read_closed: bool,
     /// Reading or writing failed: the peer is gone.
@@ -172,7 +180,7 @@ pub(crate) enum Part<T> {
 }
 
 impl<A: Application> Connection<A> {
-    pub(crate) fn new(socket: Socket, http: Protocol<A::Body>, ends: Ends, row: Row) -> Self {
+    pub(crate) fn new(socket: Socket, http: Protocol<A::Body>, ends: Ends, ahead: Ahead, row: Row) -> Self {
         let ends = Rc::new(ends);
         Self {
             socket,
@@ -180,6 +188,9 @@ impl<A: Application> Connection<A> {
             inbox: Inbox::default(),
             readable: false,
             writable: true,
+            ahead,
+            fault: None,
+            yielded: false,
             read_closed: false,
             broken: false,
             ended: false,
@@ -380,27 +391,47 @@ impl<A: Application> Connection<A> {
 
     /// Writes what the socket takes.
     pub(crate) fn write(&mut self, now: &Now<'_>) {
-        let mut progress = false;
+        let (mut progress, mut file_bytes) = (false, 0);
         while self.writable && !self.broken {
             let transmit = self.http.transmit();
             if transmit.is_empty() {
                 break;
             }
-            let (offered, result) = match transmit.whole() {
-                Some(bytes) => (bytes.len(), self.socket.write(bytes)),
-                None => write_pieces(&mut self.socket, transmit),
+            let attempt = match transmit.whole() {
+                Some(bytes) => Attempt::Memory(bytes.len(), self.socket.write(bytes)),
+                None => write_pieces(&mut self.socket, &mut self.ahead, transmit),
             };
-            match result {
-                // A file that has become shorter: what was promised cannot be sent any more.
-                Ok(0) => self.abort(),
-                Ok(written) => {
-                    self.row.add(Cell::BYTES_SENT, written as u64);
-                    transmit.consume(written);
-                    progress = true;
+            let written = match attempt {
+                Attempt::Memory(offered, Ok(written)) => {
                     self.writable = written >= offered;
+                    written
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
-                Err(_) => self.set_broken(),
+                Attempt::File(Ok(written)) => {
+                    self.ahead.consume(written);
+                    file_bytes += written;
+                    written
+                }
+                Attempt::Memory(_, Err(error)) | Attempt::File(Err(error)) => {
+                    self.writable = false;
+                    if error.kind() != io::ErrorKind::WouldBlock {
+                        self.set_broken();
+                    }
+                    break;
+                }
+                // What was promised cannot be sent any more.
+                Attempt::Fault(fault) => {
+                    self.fault = Some(fault);
+                    self.abort();
+                    break;
+                }
+                Attempt::Later => break,
+            };
+            self.row.add(Cell::BYTES_SENT, written as u64);
+            self.http.transmit().consume(written);
+            progress = true;
+            self.yielded = file_bytes >= FILE_TURN;
+            if self.yielded {
+                break;
             }
         }
         if progress {
@@ -465,19 +496,6 @@ impl<A: Application> Connection<A> {
         }
         self.http.release_memory();
         self.memory = A::ConnectionMemory::default();
-    }
-}
-
-/// Writes what is in several pieces, or in a file; says as well how much was offered.
-fn write_pieces<B: AsRef<[u8]>>(socket: &mut Socket, transmit: &Transmit<B>) -> (usize, io::Result<usize>) {
-    let mut slices = [IoSlice::new(&[]); SLICES];
-    match transmit.next(&mut slices) {
-        Piece::Nothing => (0, Ok(0)),
-        Piece::Bytes(count) => {
-            let slices = &slices[..count];
-            (slices.iter().map(|slice| slice.len()).sum(), socket.write_vectored(slices))
-        }
-        Piece::File { file, offset, remaining } => (0, socket.write_file(file, offset, remaining)),
     }
 }
 

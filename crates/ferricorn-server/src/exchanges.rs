@@ -9,7 +9,7 @@ use crate::access_log::Access;
 use crate::board::Row;
 use crate::cells::Cell;
 use crate::connection::Part;
-use crate::file;
+use crate::files;
 use crate::host::Problem;
 use crate::state::{LOW_WATER, State, key_of};
 
@@ -344,11 +344,11 @@ where
             Ok(())
         }
         SendEvent::ResponsePathsend { path } => {
-            let (file, count) = file::whole(&path)?;
+            let (file, count) = files::whole(&path)?;
             http.pathsend(number, file, count, now)
         }
         SendEvent::ResponseZerocopysend { file, offset, count, more_body } => {
-            http.body(number, file::part(file, offset, count)?, more_body, now)
+            http.body(number, files::part(file, offset, count)?, more_body, now)
         }
         SendEvent::ResponseTrailers { headers, more_trailers } => http.trailers(number, &headers, more_trailers, now),
         SendEvent::ResponseEarlyHint { links } => http.early_hint(number, &links),

@@ -14,6 +14,7 @@ use ferricorn_proto::{Limits, RequestError, TimeoutKind};
 use crate::Worker;
 use crate::access_log::{Access, AccessFormat};
 use crate::board::Row;
+use crate::files::FileFault;
 use crate::identity::Identity;
 use crate::proxies::Proxies;
 
@@ -117,6 +118,13 @@ pub enum Problem {
         /// Who, where it has an address.
         client: Option<Address>,
     },
+    /// A file cannot be sent as it was promised: the response is broken off.
+    File {
+        /// Who was to get it, where it has an address.
+        client: Option<Address>,
+        /// What has become of the file.
+        fault: Box<FileFault>,
+    },
     /// The poller failed; it is asked again at the next turn.
     Poll(io::Error),
     /// Accepting failed, for want of descriptors as a rule; it is tried again at the next tick.
@@ -137,6 +145,7 @@ impl fmt::Display for Problem {
                 let why = "it is not trusted to begin with a PROXY protocol header";
                 write!(f, "{}: refused a connection: {why}", who(client))
             }
+            Self::File { client, fault } => write!(f, "{}: broke off a response: {fault}", who(client)),
             Self::Poll(error) => write!(f, "cannot ask what is ready: {error}"),
             Self::Accept(error) => write!(f, "cannot accept connections: {error}; trying again shortly"),
         }

@@ -10,6 +10,9 @@ use std::time::Duration;
 use mio::event::{Event, Source};
 use mio::{Events, Interest, Poll, Token};
 
+/// The token of the waker with which other threads end a wait: above those of all connections and listeners.
+pub(crate) const WAKER: usize = usize::MAX - 1;
+
 /// How many descriptors one turn looks at: bounds the time until the event loop runs again.
 const BATCH: usize = 256;
 

@@ -10,9 +10,6 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
-/// How much of a file one call hands to the kernel: other connections wait for it.
-const FILE_PART: u64 = 512 * 1024;
-
 pub(crate) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
@@ -48,20 +45,16 @@ impl Socket {
     /// Writes a part of a file; 0 where the file has ended before.
     #[cfg(target_os = "linux")]
     pub(crate) fn write_file(&mut self, file: &File, offset: u64, count: u64) -> io::Result<usize> {
-        let count = count.min(FILE_PART) as usize;
         retry(|| {
             let mut offset = offset;
-            Ok(either!(&*self, stream => rustix::fs::sendfile(stream, file, Some(&mut offset), count))?)
+            Ok(either!(&*self, stream => rustix::fs::sendfile(stream, file, Some(&mut offset), count as usize))?)
         })
     }
 
-    /// Writes a part of a file; 0 where the file has ended before.
+    /// This system has no way from a file to a socket that is the same as elsewhere.
     #[cfg(not(target_os = "linux"))]
-    pub(crate) fn write_file(&mut self, file: &File, offset: u64, count: u64) -> io::Result<usize> {
-        use std::os::unix::fs::FileExt;
-        let mut buffer = vec![0; count.min(64 * 1024) as usize];
-        let read = file.read_at(&mut buffer, offset)?;
-        self.write(&buffer[..read])
+    pub(crate) fn write_file(&mut self, _: &File, _: u64, _: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::InvalidInput.into())
     }
 
     /// Tells the peer that nothing more will come.

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use asgi::{Application, ExchangeId, Extensions, Wake};
@@ -18,6 +19,7 @@ use crate::cells::{Cell, refusal_cell};
 use crate::clock::Clock;
 use crate::connection::{Connection, Request, RequestLine, Taken};
 use crate::counting::Begun;
+use crate::files::{Ahead, Reader, System};
 use crate::host::{Config, Problem};
 use crate::identity::{Random, identify};
 use crate::listener::Listener;
@@ -37,6 +39,10 @@ const LATE_HEAD: Duration = Duration::from_secs(1);
 
 pub(crate) struct State<A: Application> {
     pub(crate) poller: Poller,
+    /// What ends a wait of the poller, once somebody has asked for it.
+    pub(crate) waker: Option<Arc<mio::Waker>>,
+    /// Who waits for the disk.
+    pub(crate) reader: Reader<Key>,
     pub(crate) events: Option<Events>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) connections: Slab<Connection<A>>,
@@ -147,6 +153,8 @@ impl<A: Application> State<A> {
         let clock = Clock::new();
         Ok(Self {
             poller: Poller::new()?,
+            waker: None,
+            reader: Reader::new(Arc::new(System)),
             events: Some(Poller::events()),
             listeners,
             connections: Slab::new(),
@@ -222,7 +230,8 @@ impl<A: Application> State<A> {
         match self.poller.add(&mut socket, key.slot as usize) {
             Ok(()) => {
                 let http = Protocol::http1(Rc::clone(&config.limits), self.clock.instant());
-                let mut connection = Connection::new(socket, http, ends, self.row.clone());
+                let ahead = Ahead::new(self.reader.disk());
+                let mut connection = Connection::new(socket, http, ends, ahead, self.row.clone());
                 connection.expect_proxies(&config.proxies);
                 self.connections.insert(connection);
                 self.row.add(Cell::CONNECTIONS_ACCEPTED, 1);
@@ -467,7 +476,11 @@ impl<A: Application> State<A> {
             let key = self.queue[index];
             let Some(connection) = self.connections.get_mut(key) else { continue };
             connection.write(&self.clock.now());
+            let order = connection.ahead.take_order();
             wake_senders(key, connection, &mut self.wakes);
+            if let Some(order) = order {
+                self.order_reading(key, order);
+            }
         }
     }
 
@@ -475,6 +488,9 @@ impl<A: Application> State<A> {
         let Some(mut connection) = self.connections.remove(key) else { return };
         self.poller.remove(connection.socket());
         self.count_removed(&mut connection);
+        if let Some(fault) = connection.fault.take() {
+            self.problems.push(Problem::File { client: connection.ends.client.clone(), fault });
+        }
         for (number, _) in connection.exchanges.each().filter(|(_, exchange)| exchange.running) {
             if let Some(socket) = connection.http.take_websocket(number) {
                 self.orphans.insert(exchange_id(key, number), socket);

@@ -74,7 +74,7 @@ impl<F: AsyncApplication, H: Host> Tasks<F, H> {
     /// Where the waker for other threads cannot be made.
     pub(crate) fn attach(worker: &Rc<Worker<Self, H>>) -> std::io::Result<Arc<mio::Waker>> {
         let tasks = worker.application();
-        let waker = Arc::new(worker.waker()?);
+        let waker = worker.waker()?;
         *lock(&tasks.woken.poller) = Some(Arc::clone(&waker));
         let _ = tasks.worker.set(Rc::downgrade(worker));
         Ok(waker)

@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use crate::cells::Cell;
 use crate::exchanges::{Sent, Take};
 use crate::host::{Config, Host, Problem};
 use crate::listener::Listener;
-use crate::poller::{Poller, Readiness};
+use crate::poller::{Poller, Readiness, WAKER};
 use crate::slab::Key;
 use crate::state::{Call, State};
 
@@ -30,9 +31,6 @@ const LOOK_EVERY: usize = 8;
 
 /// Listeners have the tokens from here on; connections have their slot.
 const FIRST_LISTENER: usize = usize::MAX / 2;
-
-/// The token of the waker with which other threads end a wait.
-pub(crate) const WAKER: usize = FIRST_LISTENER - 1;
 
 /// Serves one application on one event loop, on one thread.
 pub struct Worker<A: Application, H: Host> {
@@ -89,9 +87,15 @@ impl<A: Application, H: Host> Worker<A, H> {
         self.state.borrow().calls
     }
 
+    /// Has files read from another disk: before the first connection.
+    #[cfg(test)]
+    pub(crate) fn read_from(&self, disk: Arc<dyn crate::files::Disk>) {
+        self.state.borrow_mut().reader = crate::files::Reader::new(disk);
+    }
+
     /// A handle with which other threads end a [`Worker::wait`].
-    pub(crate) fn waker(&self) -> io::Result<mio::Waker> {
-        self.state.borrow().poller.waker(WAKER)
+    pub(crate) fn waker(&self) -> io::Result<Arc<mio::Waker>> {
+        self.state.borrow_mut().waker()
     }
 
     /// Handles a bounded batch of what is ready, then writes what the application answered.
@@ -215,6 +219,7 @@ impl<A: Application, H: Host> Worker<A, H> {
             for key in state.connections.keys() {
                 state.remove(key);
             }
+            state.reader.end();
             self.config.count_end();
         });
     }
@@ -239,6 +244,9 @@ impl<A: Application, H: Host> Worker<A, H> {
     }
 
     fn handle_readiness(&self, readiness: Readiness) {
+        if readiness.token == WAKER {
+            return self.state.borrow_mut().take_read();
+        }
         if readiness.token >= FIRST_LISTENER {
             return self.state.borrow_mut().accept(readiness.token - FIRST_LISTENER, &self.config);
         }
@@ -350,11 +358,16 @@ impl<A: Application, H: Host> Worker<A, H> {
             if let Some(exchange) = connection.exchanges.get(current) {
                 exchange.receive_woken = false;
             }
+            let yielded = std::mem::take(&mut connection.yielded);
             if connection.is_over(&state.clock.now()) {
                 state.remove(key);
                 return;
             }
-            !connection.has_input()
+            let waits = !connection.has_input();
+            if yielded {
+                state.enqueue(key);
+            }
+            waits
         };
         if !waits {
             self.advance(key);
