@@ -62,6 +62,12 @@ pub enum RequestError {
     ChunkFraming,
     /// The chunk extensions hold a control byte or exceed their limit.
     ChunkExtension,
+    /// A pseudo-header field that is missing, unknown, repeated or behind other fields (RFC 9113 section 8.3).
+    PseudoHeader,
+    /// A field about the connection in HTTP/2, or a te other than trailers (RFC 9113 section 8.2.2).
+    FieldForbidden,
+    /// A body that is longer or shorter than its content-length (RFC 9113 section 8.1.1).
+    BodyLength,
     /// A trailer field that is malformed.
     Trailer,
     /// The trailer fields do not fit into their limit.
@@ -130,6 +136,9 @@ impl RequestError {
             Self::ChunkSize => "the size of a chunk is malformed",
             Self::ChunkFraming => "a chunk does not end in CRLF",
             Self::ChunkExtension => "a chunk extension is malformed or too long",
+            Self::PseudoHeader => "the pseudo-header fields are malformed",
+            Self::FieldForbidden => "a header field that HTTP/2 does not have",
+            Self::BodyLength => "the request body is not as long as its content-length",
             Self::Trailer => "a trailer field is malformed",
             Self::TrailersTooLarge => "the trailer fields are too large",
             Self::WebSocketMethod => "a WebSocket handshake is a GET request",
@@ -165,8 +174,10 @@ pub enum TimeoutKind {
     Response,
     /// The peer did not close after the last response.
     Linger,
-    /// A ping was sent on a WebSocket and no pong came.
+    /// A ping was sent on a WebSocket, or on a connection of HTTP/2, and no pong came.
     Pong,
+    /// The settings of HTTP/2 were not acknowledged.
+    Settings,
     /// A close frame was sent on a WebSocket and none came back.
     Close,
 }
@@ -179,6 +190,7 @@ impl fmt::Display for TimeoutKind {
             Self::RequestBody => "the request body did not arrive in time",
             Self::Response => "the client stopped reading the response",
             Self::Linger => "the client did not close the connection",
+            Self::Settings => "the client did not acknowledge the settings in time",
             Self::Pong => "the client did not answer a ping in time",
             Self::Close => "the client did not answer a close frame in time",
         })

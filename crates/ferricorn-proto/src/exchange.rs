@@ -265,9 +265,9 @@ impl Exchange {
         }
     }
 
-    /// `websocket.accept`, which [`check_connecting`](Self::check_connecting) has allowed.
-    pub(crate) fn upgrade(&mut self) {
-        self.status = Some(101);
+    /// `websocket.accept`, which [`check_connecting`](Self::check_connecting) has allowed; by a response with this status.
+    pub(crate) fn upgrade(&mut self, status: u16) {
+        self.status = Some(status);
         self.state = State::Upgraded;
     }
 

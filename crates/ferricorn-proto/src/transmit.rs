@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
 use std::io::IoSlice;
+use std::rc::Rc;
 
 /// A body part shorter than this is copied behind its head, so that one slice is written and the application's object is
 /// free at once; a longer one is written from where it is. Measured over loopback, head and body in one vectored write
@@ -84,8 +85,21 @@ struct Large<B> {
 }
 
 enum Source<B> {
-    Bytes { bytes: B, taken: usize },
-    File { file: File, offset: u64, remaining: u64 },
+    Bytes {
+        bytes: B,
+        taken: usize,
+    },
+    /// A part of bytes that were cut: what is left of them, or is elsewhere, has the same owner.
+    Shared {
+        bytes: Rc<B>,
+        taken: usize,
+        end: usize,
+    },
+    File {
+        file: File,
+        offset: u64,
+        remaining: u64,
+    },
 }
 
 impl<B: AsRef<[u8]>> Transmit<B> {
@@ -122,6 +136,11 @@ impl<B: AsRef<[u8]>> Transmit<B> {
             match &large.source {
                 Source::Bytes { bytes, taken } => {
                     if !filled.add(&bytes.as_ref()[*taken..]) {
+                        return filled.piece();
+                    }
+                }
+                Source::Shared { bytes, taken, end } => {
+                    if !filled.add(&(**bytes).as_ref()[*taken..*end]) {
                         return filled.piece();
                     }
                 }
@@ -211,9 +230,64 @@ impl<B: AsRef<[u8]>> Transmit<B> {
             Content::Bytes(bytes) => Source::Bytes { bytes, taken: 0 },
             Content::File { file, offset, count } => Source::File { file, offset, remaining: count },
         };
+        self.push_source(source);
+    }
+
+    fn push_source(&mut self, source: Source<B>) {
         self.waiting += source.remaining();
         self.large.push_back(Large { before: self.tail, source });
         self.tail = 0;
+    }
+
+    /// The file that is next, with where to read on and how many bytes are left of it.
+    pub(crate) fn file(&self) -> Option<(&File, u64, u64)> {
+        match self.large.front() {
+            Some(Large { before: 0, source: Source::File { file, offset, remaining } }) => {
+                Some((file, *offset, *remaining))
+            }
+            _ => None,
+        }
+    }
+
+    /// How many bytes wait ahead of the next file, counted up to `most`.
+    pub(crate) fn in_memory(&self, most: usize) -> usize {
+        let mut bytes = 0;
+        for large in &self.large {
+            bytes += large.before;
+            if bytes >= most || matches!(large.source, Source::File { .. }) {
+                return bytes.min(most);
+            }
+            bytes += large.source.remaining() as usize;
+        }
+        (bytes + self.tail).min(most)
+    }
+
+    /// Moves bytes from the front, of which there are so many in memory, behind what waits in another: small pieces are
+    /// copied, large ones are cut without a copy.
+    pub(crate) fn move_to(&mut self, other: &mut Self, mut bytes: usize) {
+        while bytes > 0 {
+            let copied = self.large.front().map_or(self.tail, |large| large.before).min(bytes);
+            if copied > 0 {
+                other.append(|buffer| buffer.extend_from_slice(&self.copied[self.taken..self.taken + copied]));
+                self.consume(copied);
+                bytes -= copied;
+                continue;
+            }
+            let Some(Large { source, .. }) = self.large.pop_front() else { return };
+            let length = bytes.min(source.remaining() as usize);
+            let (front, rest) = source.cut(length);
+            self.waiting -= length as u64;
+            bytes -= length;
+            match front {
+                Source::Shared { bytes, taken, end } if end - taken < LARGE => {
+                    other.append(|buffer| buffer.extend_from_slice(&(*bytes).as_ref()[taken..end]));
+                }
+                front => other.push_source(front),
+            }
+            if let Some(source) = rest {
+                self.large.push_front(Large { before: 0, source });
+            }
+        }
     }
 
     /// Forgets everything.
@@ -239,9 +313,28 @@ impl<B: AsRef<[u8]>> Transmit<B> {
 }
 
 impl<B: AsRef<[u8]>> Source<B> {
+    /// The first bytes, and the rest where there is one. A file is not cut.
+    fn cut(self, length: usize) -> (Self, Option<Self>) {
+        let (bytes, taken, end) = match self {
+            Self::File { .. } => return (self, None),
+            Self::Bytes { bytes, taken } => {
+                let end = bytes.as_ref().len();
+                if taken + length == end {
+                    return (Self::Bytes { bytes, taken }, None);
+                }
+                (Rc::new(bytes), taken, end)
+            }
+            Self::Shared { bytes, taken, end } => (bytes, taken, end),
+        };
+        let cut = taken + length;
+        let rest = (cut < end).then(|| Self::Shared { bytes: Rc::clone(&bytes), taken: cut, end });
+        (Self::Shared { bytes, taken, end: cut }, rest)
+    }
+
     fn remaining(&self) -> u64 {
         match self {
             Self::Bytes { bytes, taken } => (bytes.as_ref().len() - taken) as u64,
+            Self::Shared { taken, end, .. } => (end - taken) as u64,
             Self::File { remaining, .. } => *remaining,
         }
     }
@@ -251,7 +344,7 @@ impl<B: AsRef<[u8]>> Source<B> {
         let taken_now = self.remaining().min(*bytes as u64);
         *bytes -= taken_now as usize;
         match self {
-            Self::Bytes { taken, .. } => *taken += taken_now as usize,
+            Self::Bytes { taken, .. } | Self::Shared { taken, .. } => *taken += taken_now as usize,
             Self::File { offset, remaining, .. } => {
                 *offset += taken_now;
                 *remaining -= taken_now;

@@ -92,8 +92,8 @@ pub(crate) const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 pub(crate) const REFUSALS: [&str; 10] = ["400", "413", "414", "417", "426", "431", "501", "503", "505", "other"];
 
 /// The values of [`TimeoutKind`], in their order.
-pub(crate) const TIMEOUT_KINDS: [&str; 7] =
-    ["keep_alive", "request_head", "request_body", "response", "linger", "pong", "close"];
+pub(crate) const TIMEOUT_KINDS: [&str; 8] =
+    ["keep_alive", "request_head", "request_body", "response", "linger", "pong", "close", "settings"];
 
 /// The upper bounds of a histogram's buckets in microseconds; above the last is one more bucket.
 pub(crate) const BOUNDS: [u64; 14] = [
@@ -138,6 +138,7 @@ pub(crate) const fn timeout_cell(kind: TimeoutKind) -> Cell {
         TimeoutKind::Linger => 4,
         TimeoutKind::Pong => 5,
         TimeoutKind::Close => 6,
+        TimeoutKind::Settings => 7,
     })
 }
 

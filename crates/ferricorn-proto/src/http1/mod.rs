@@ -183,9 +183,11 @@ impl<B: AsRef<[u8]>> Connection<B> {
         let (_, kind) = self.deadline.filter(|(at, _)| *at <= now.instant)?;
         self.deadline = None;
         match kind {
-            TimeoutKind::KeepAlive | TimeoutKind::Response | TimeoutKind::Pong | TimeoutKind::Close => {
-                self.close_idle()
-            }
+            TimeoutKind::KeepAlive
+            | TimeoutKind::Response
+            | TimeoutKind::Pong
+            | TimeoutKind::Close
+            | TimeoutKind::Settings => self.close_idle(),
             TimeoutKind::Linger => self.fate = Fate::Close,
             TimeoutKind::RequestHead => self.reject(RequestError::HeadTimeout, false, now),
             TimeoutKind::RequestBody => self.reject(RequestError::BodyTimeout, false, now),

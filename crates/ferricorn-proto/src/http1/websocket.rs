@@ -73,7 +73,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
             server_fields(buffer, limits, response, own_field, now);
         });
         websocket.open(now.instant);
-        self.exchange.upgrade();
+        self.exchange.upgrade(101);
         self.expected = Expected::Frames;
         self.request.body_complete = false;
         // There will be no other head.

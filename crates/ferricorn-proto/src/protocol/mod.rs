@@ -7,6 +7,7 @@ use std::rc::Rc;
 use asgi::{Headers, HttpVersion, Message};
 
 use crate::error::RequestError;
+use crate::http2::ConnectionError;
 use crate::websocket::ProtocolError;
 pub use either::Protocol;
 
@@ -36,6 +37,8 @@ pub enum Input<'b> {
     Message(Message<&'b [u8], &'b str>),
     /// The peer broke the WebSocket protocol, and the WebSocket is closed.
     Violation(ProtocolError),
+    /// The peer broke the rules of HTTP/2, and the connection is closing: its GOAWAY waits to be written.
+    Broken(ConnectionError),
 }
 
 /// The head of a request, borrowed from the input but for the fields.

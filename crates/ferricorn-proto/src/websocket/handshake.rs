@@ -17,8 +17,8 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// What a client asked for, and what of it will be agreed to.
 #[derive(Debug)]
 pub struct Handshake {
-    /// The value of Sec-WebSocket-Accept.
-    accept: [u8; 28],
+    /// The value of Sec-WebSocket-Accept; None over HTTP/2, which has no key (RFC 8441 section 5).
+    accept: Option<[u8; 28]>,
     subprotocols: Vec<String>,
     deflate: Option<Deflate>,
 }
@@ -40,6 +40,21 @@ impl Handshake {
             return Err(RequestError::WebSocketVersion);
         }
         let accept = only(headers, b"sec-websocket-key").and_then(accept_of).ok_or(RequestError::WebSocketKey)?;
+        Self::new(Some(accept), headers, limits)
+    }
+
+    /// Checks an extended CONNECT that asks for a WebSocket (RFC 8441 section 5).
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(crate) fn read_connect(headers: &Headers, limits: &Limits) -> Result<Self, RequestError> {
+        if only(headers, b"sec-websocket-version") != Some(b"13") {
+            return Err(RequestError::WebSocketVersion);
+        }
+        Self::new(None, headers, limits)
+    }
+
+    fn new(accept: Option<[u8; 28]>, headers: &Headers, limits: &Limits) -> Result<Self, RequestError> {
         let subprotocols = read_subprotocols(headers)?;
         let deflate = extension::agree(headers, limits.deflate)?;
         Ok(Self { accept, subprotocols, deflate })
@@ -68,9 +83,11 @@ impl Handshake {
 
     /// Writes the fields that agree to the handshake, each as `name: value\r\n`.
     pub fn write_fields(&self, subprotocol: Option<&str>, buffer: &mut Vec<u8>) {
-        buffer.extend_from_slice(b"sec-websocket-accept: ");
-        buffer.extend_from_slice(&self.accept);
-        buffer.extend_from_slice(b"\r\n");
+        if let Some(accept) = &self.accept {
+            buffer.extend_from_slice(b"sec-websocket-accept: ");
+            buffer.extend_from_slice(accept);
+            buffer.extend_from_slice(b"\r\n");
+        }
         if let Some(name) = subprotocol {
             buffer.extend_from_slice(b"sec-websocket-protocol: ");
             buffer.extend_from_slice(name.as_bytes());
@@ -81,6 +98,15 @@ impl Handshake {
             deflate.write(buffer);
             buffer.extend_from_slice(b"\r\n");
         }
+    }
+
+    /// What agrees to the compression that the client offered: the value of Sec-WebSocket-Extensions.
+    pub(crate) fn extensions(&self) -> Option<Vec<u8>> {
+        self.deflate.as_ref().map(|deflate| {
+            let mut value = Vec::new();
+            deflate.write(&mut value);
+            value
+        })
     }
 
     /// The session that begins behind the response.

@@ -190,6 +190,7 @@ impl Driver {
                 self.message = Some(owned(message));
             }
             Ok(Some(Input::Violation(error))) => self.seen.push(Seen::Violation(error)),
+            Ok(Some(Input::Broken(error))) => panic!("no error of HTTP/1: {error}"),
             Err(error) => self.seen.push(Seen::Refused(error)),
         }
         if opened {

@@ -1,0 +1,198 @@
+//! The records of a connection's streams, found by their numbers. This file knows nothing of what is in a record.
+//!
+//! Numbers only grow, two at a time (RFC 9113 section 5.1.1): taken modulo the size of the table, those of a busy
+//! connection lie side by side and hardly ever collide, and looking one up costs a few instructions and no hash.
+
+use std::ops::{Index, IndexMut};
+
+use super::stream::Stream;
+
+/// The records.
+pub(super) struct Streams<B> {
+    records: Vec<Stream<B>>,
+    free: Vec<u32>,
+    /// For each place the index of a record, plus one; 0: none. As long as a power of two, and at most half full.
+    table: Vec<u32>,
+    /// How the last ones ended that are no more.
+    past: [Past; PAST],
+    past_at: usize,
+}
+
+/// How many are remembered that are no more: frames that were on their way when a stream ended.
+const PAST: usize = 128;
+
+/// A stream that is no more.
+#[derive(Clone, Copy, Debug, Default)]
+struct Past {
+    id: u32,
+    /// We reset it: the peer may have sent more before it knew.
+    reset: bool,
+}
+
+impl<B: AsRef<[u8]>> Streams<B> {
+    pub(super) const fn new() -> Self {
+        Self {
+            records: Vec::new(),
+            free: Vec::new(),
+            table: Vec::new(),
+            past: [Past { id: 0, reset: false }; PAST],
+            past_at: 0,
+        }
+    }
+
+    /// How many records are in use.
+    pub(super) fn len(&self) -> usize {
+        self.records.len() - self.free.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The index of a stream's record.
+    #[inline]
+    pub(super) fn find(&self, id: u32) -> Option<usize> {
+        let mask = self.table.len().wrapping_sub(1);
+        let mut place = (id >> 1) as usize & mask;
+        loop {
+            let entry = *self.table.get(place)?;
+            let slot = entry.checked_sub(1)? as usize;
+            if self.records[slot].id == id {
+                return Some(slot);
+            }
+            place = (place + 1) & mask;
+        }
+    }
+
+    /// A record for a new stream.
+    pub(super) fn insert(&mut self, id: u32) -> usize {
+        if (self.len() + 1) * 2 > self.table.len() {
+            self.grow();
+        }
+        let slot = match self.free.pop() {
+            Some(slot) => slot as usize,
+            None => {
+                self.records.push(Stream::new());
+                self.records.len() - 1
+            }
+        };
+        self.records[slot].renew(id);
+        self.place(id, slot);
+        slot
+    }
+
+    fn place(&mut self, id: u32, slot: usize) {
+        let mask = self.table.len() - 1;
+        let mut place = (id >> 1) as usize & mask;
+        while self.table[place] != 0 {
+            place = (place + 1) & mask;
+        }
+        self.table[place] = slot as u32 + 1;
+    }
+
+    fn grow(&mut self) {
+        let size = (self.table.len() * 2).max(16);
+        let used: Vec<usize> = self.slots().collect();
+        self.table = vec![0; size];
+        for slot in used {
+            self.place(self.records[slot].id, slot);
+        }
+    }
+
+    /// Gives a record back. `reset`: it was we who ended it early.
+    pub(super) fn remove(&mut self, slot: usize, reset: bool) {
+        let id = self.records[slot].id;
+        self.past[self.past_at] = Past { id, reset };
+        self.past_at = (self.past_at + 1) % PAST;
+        let mask = self.table.len() - 1;
+        let mut place = (id >> 1) as usize & mask;
+        while self.table[place] != slot as u32 + 1 {
+            place = (place + 1) & mask;
+        }
+        // What stands behind it moves up, unless it stands where it is looked for first.
+        let mut next = place;
+        loop {
+            next = (next + 1) & mask;
+            let entry = self.table[next];
+            if entry == 0 {
+                break;
+            }
+            let home = (self.records[entry as usize - 1].id >> 1) as usize & mask;
+            if (next.wrapping_sub(home) & mask) >= (next.wrapping_sub(place) & mask) {
+                self.table[place] = entry;
+                place = next;
+            }
+        }
+        self.table[place] = 0;
+        self.records[slot].id = 0;
+        self.free.push(slot as u32);
+    }
+
+    /// Of a stream without a record, whether we reset it; None: it ended otherwise, or long ago, or never began.
+    pub(super) fn past(&self, id: u32) -> Option<bool> {
+        self.past.iter().find(|past| past.id == id).map(|past| past.reset)
+    }
+
+    /// The indices of all records in use.
+    pub(super) fn slots(&self) -> impl Iterator<Item = usize> {
+        self.records.iter().enumerate().filter(|(_, stream)| stream.id != 0).map(|(slot, _)| slot)
+    }
+
+    /// All records in use.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Stream<B>> {
+        self.records.iter().filter(|stream| stream.id != 0)
+    }
+
+    /// Gives memory back where no record is in use.
+    pub(super) fn release_memory(&mut self) {
+        if self.is_empty() {
+            (self.records, self.free, self.table) = Default::default();
+        }
+    }
+}
+
+impl<B> Index<usize> for Streams<B> {
+    type Output = Stream<B>;
+
+    fn index(&self, slot: usize) -> &Stream<B> {
+        &self.records[slot]
+    }
+}
+
+impl<B> IndexMut<usize> for Streams<B> {
+    fn index_mut(&mut self, slot: usize) -> &mut Stream<B> {
+        &mut self.records[slot]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Streams that come and go in any order are found, and no others.
+    #[test]
+    fn records_are_found_by_number() {
+        let mut streams = Streams::<Vec<u8>>::new();
+        let mut open = Vec::new();
+        let mut random = 1_u32;
+        for number in 0..2000_u32 {
+            // Far apart now and then, so that they collide.
+            let id = number * if number % 7 == 0 { 64 } else { 2 } + 1 + 200_000 * (number % 7).min(1);
+            if streams.find(id).is_none() {
+                streams.insert(id);
+                open.push(id);
+            }
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            while open.len() > 1 + (random >> 16) as usize % 60 {
+                let id = open.swap_remove((random >> 8) as usize % open.len());
+                let slot = streams.find(id).unwrap();
+                streams.remove(slot, id % 3 == 0);
+                assert_eq!(streams.find(id), None);
+                assert_eq!(streams.past(id), Some(id % 3 == 0));
+            }
+            assert!(open.iter().all(|&id| streams.find(id).is_some_and(|slot| streams[slot].id == id)));
+            assert_eq!(streams.len(), open.len());
+        }
+        assert!(streams.records.len() <= 62 && streams.table.len() <= 256);
+    }
+}

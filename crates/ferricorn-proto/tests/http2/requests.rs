@@ -1,0 +1,54 @@
+//! Requests and responses (RFC 9113 section 8).
+
+use asgi::Outcome;
+use ferricorn_proto::Finished;
+
+use super::support::{DATA, Driver, END_STREAM, Event, Got, frame, plain};
+
+/// RFC 9113 section 3.4: the server's SETTINGS are its first frame.
+#[test]
+fn the_settings_come_first() {
+    let mut driver = Driver::new(plain());
+    let got = driver.frames();
+    let Got::Settings(settings) = &got[0] else { panic!("{got:?}") };
+    assert_eq!(settings, &[(3, 128), (4, 1024 * 1024), (6, 65_536), (8, 1), (9, 1)]);
+    assert_eq!(got[1..], [Got::WindowUpdate(0, 2 * 1024 * 1024 - 65_535)]);
+}
+
+#[test]
+fn a_get_is_answered() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    driver.get(1, "/path?query");
+    assert_eq!(driver.events, [Event::Request(1, "GET /path?query".to_owned(), false)]);
+    assert_eq!(driver.headers[&1].as_block(), b"host: a.example\r\n");
+    assert!(driver.connection.request_complete(1));
+    driver.respond(1, 200, &[("x", "y")], b"hello");
+    let fields = ":status: 200\nx: y\ncontent-length: 5".to_owned();
+    assert_eq!(driver.frames(), [Got::Headers(1, fields, false), Got::Data(1, b"hello".to_vec(), true)]);
+    let now = driver.now();
+    assert!(!driver.connection.exchange_is_open(1));
+    assert_eq!(driver.connection.finish(1, Outcome::Returned, &now), Finished::Complete);
+    driver.connection.release(1);
+    assert_eq!(driver.connection.response_status(1), None);
+    assert!(driver.connection.is_idle());
+}
+
+#[test]
+fn a_body_is_taken_and_its_window_given_back() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    let bytes = [
+        driver.request(1, "POST /", &[("content-length", "600000")], false),
+        frame(DATA, 0, 1, &[b'x'; 16_384]).repeat(36),
+        frame(DATA, END_STREAM, 1, &[b'y'; 600_000 - 36 * 16_384]),
+    ]
+    .concat();
+    driver.feed(&bytes);
+    assert_eq!(driver.events, [Event::Request(1, "POST /".to_owned(), true)]);
+    assert!(driver.frames().is_empty());
+    let (body, end) = driver.take_body(1).unwrap();
+    assert_eq!((body.len(), end), (600_000, true));
+    assert!(driver.connection.request_complete(1));
+    assert!(driver.take_body(1).is_none());
+    driver.respond(1, 204, &[], b"");
+    assert_eq!(driver.frames(), [Got::Headers(1, ":status: 204".to_owned(), true)]);
+}
