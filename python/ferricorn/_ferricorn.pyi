@@ -152,9 +152,10 @@ class Listener:
     """A bound, listening, non-blocking socket."""
 
     @staticmethod
-    def bind(address: str, *, backlog: int = 2048, mode: int | None = None) -> Listener:
+    def bind(address: str, *, backlog: int = 2048, mode: int | None = None, plain: bool = False) -> Listener:
         """Binds `"HOST:PORT"`, `"[V6]:PORT"`, `"unix:PATH"` or adopts `"fd://N"`.
 
+        `plain`: it speaks no TLS, also where its worker does.
         `mode` is the permission of a unix socket's file (default 0o666, as the umask allows not to matter).
         Raises OSError with `filename` set to the address, ValueError for an address that cannot be read.
         A host name that resolves to several addresses binds the first; port 0 picks a free one.
@@ -210,7 +211,8 @@ class TlsContext:
         to be of an authority in `ca_certs`, and not revoked by the lists in `crl`, which has one for each authority.
         `minimum_version`: "1.2" or "1.3". `ciphers`: suites as OpenSSL or IANA name them, apart by ":"; where it names
         none (as "TLSv1" and "HIGH:!aNULL" do), all that there are, which are all modern.
-        `alpn`: the protocols to be offered, the preferred first; by default "h2", "http/1.1". `ocsp`: the file of a response (DER) that goes with the first certificate.
+        `alpn`: the protocols to be offered, the preferred first; by default "h2", "http/1.1".
+        `ocsp`: the file of a response (DER) that goes with the first certificate.
         `ticket_secret`: sessions of one context are resumed by every other with the same secret, in whichever process.
         `handshake_timeout`: in seconds.
         """
@@ -251,8 +253,11 @@ class Worker:
         board: Board | None = None,
         row: int = 0,
         beats_per_tick: int = 1,
+        tls: TlsContext | None = None,
     ) -> Self:
-        """Counts in this row of `board`; without one, where nobody looks. Raises IndexError for a row it has not.
+        """With `tls`, all `listeners` speak TLS but those that are plain.
+
+        Counts in this row of `board`; without one, where nobody looks. Raises IndexError for a row it has not.
 
         `beats_per_tick`: how often `beat` or `tick` will be called in `TICK_SECONDS`, at regular times.
         """

@@ -31,5 +31,5 @@ pub use application::{Application, AsyncApplication, ExchangeId, Exchanges, Outc
 pub use event::{Message, ReceiveEvent, ResponseStart, SendError, SendEvent};
 pub use headers::{Headers, InvalidHeader, KnownField};
 pub use scope::{
-    Address, Extensions, HttpScope, HttpVersion, SPEC_VERSION, Scheme, Scope, ScopeKind, ScopeRef, WebSocketScope,
+    Address, Extensions, HttpScope, HttpVersion, SPEC_VERSION, Scheme, Scope, ScopeKind, ScopeRef, Tls, WebSocketScope,
 };

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::Headers;
 
@@ -104,6 +105,23 @@ pub struct Extensions {
     pub denial_response: bool,
 }
 
+/// What is known of an encrypted connection (the TLS extension 0.2, TLS-01 to TLS-07).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate that the server sent, in PEM (TLS-02).
+    pub server_cert: Option<Arc<str>>,
+    /// The client's certificates in PEM, its own first; empty where it sent none (TLS-03).
+    pub client_cert_chain: Vec<String>,
+    /// The subject of the client's certificate as RFC 4514 writes it (TLS-04).
+    pub client_cert_name: Option<String>,
+    /// Why the client's certificate could not be verified, where it was let in nevertheless (TLS-05).
+    pub client_cert_error: Option<String>,
+    /// The version as TLS numbers it: 0x0304 is TLS 1.3 (TLS-06).
+    pub tls_version: Option<u16>,
+    /// The cipher suite as IANA numbers it (TLS-07).
+    pub cipher_suite: Option<u16>,
+}
+
 /// What only one type of scope has.
 #[derive(Clone, Copy, Debug)]
 pub enum ScopeKind<'a> {
@@ -149,6 +167,8 @@ pub struct ScopeRef<'a> {
     pub ends_repeated: bool,
     /// What the exchange can do beyond the core (SCP-17).
     pub extensions: Extensions,
+    /// Of an encrypted connection, what is known of it: the same in all its scopes.
+    pub tls: Option<&'a Tls>,
 }
 
 /// The scope of one HTTP request, owned. Fields as in [`ScopeRef`].
@@ -166,6 +186,7 @@ pub struct HttpScope {
     pub client: Option<Address>,
     pub server: Option<Address>,
     pub extensions: Extensions,
+    pub tls: Option<Box<Tls>>,
 }
 
 /// The scope of one WebSocket, owned. Fields as in [`ScopeRef`].
@@ -183,12 +204,14 @@ pub struct WebSocketScope {
     pub server: Option<Address>,
     pub subprotocols: Vec<String>,
     pub extensions: Extensions,
+    pub tls: Option<Box<Tls>>,
 }
 
 impl From<&ScopeRef<'_>> for Scope {
     fn from(scope: &ScopeRef<'_>) -> Self {
         let path = scope.path.clone().into_owned();
         let (client, server) = (scope.client.cloned(), scope.server.cloned());
+        let tls = scope.tls.cloned().map(Box::new);
         match scope.kind {
             ScopeKind::Http { method } => Self::Http(Box::new(HttpScope {
                 http_version: scope.http_version,
@@ -202,6 +225,7 @@ impl From<&ScopeRef<'_>> for Scope {
                 client,
                 server,
                 extensions: scope.extensions,
+                tls,
             })),
             ScopeKind::WebSocket { subprotocols } => Self::WebSocket(Box::new(WebSocketScope {
                 http_version: scope.http_version,
@@ -215,6 +239,7 @@ impl From<&ScopeRef<'_>> for Scope {
                 server,
                 subprotocols: subprotocols.to_vec(),
                 extensions: scope.extensions,
+                tls,
             })),
         }
     }

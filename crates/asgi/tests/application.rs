@@ -133,6 +133,7 @@ fn scope() -> Scope {
         client: None,
         server: None,
         extensions: asgi::Extensions::default(),
+        tls: None,
     }))
 }
 

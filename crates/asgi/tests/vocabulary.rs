@@ -8,7 +8,7 @@ use std::io;
 
 use asgi::{
     Address, Extensions, Headers, HttpVersion, InvalidHeader, Message, ResponseStart, Scheme, Scope, ScopeKind,
-    ScopeRef, SendError, SendEvent,
+    ScopeRef, SendError, SendEvent, Tls,
 };
 
 #[test]
@@ -93,6 +93,7 @@ macro_rules! assert_is_what_was_borrowed {
         );
         assert_eq!(($scope.raw_path, $scope.query_string), ($borrowed.raw_path.into(), $borrowed.query_string.into()));
         assert_eq!(($scope.client.as_ref(), $scope.server.as_ref()), ($borrowed.client, $borrowed.server));
+        assert_eq!($scope.tls.as_deref(), $borrowed.tls);
         assert_eq!((&$scope.headers, $scope.extensions), ($borrowed.headers, $borrowed.extensions));
     };
 }
@@ -103,6 +104,7 @@ fn an_owned_scope_has_all_that_the_borrowed_one_had() {
     let (client, server) = (Address::Ip("127.0.0.1:1".parse().unwrap()), Address::Unix("/s".to_owned()));
     let subprotocols = ["chat".to_owned(), "b".to_owned()];
     let extensions = Extensions { trailers: true, zerocopysend: true, ..Extensions::default() };
+    let tls = Tls { tls_version: Some(0x0304), ..Tls::default() };
     let mut borrowed = ScopeRef {
         kind: ScopeKind::Http { method: "PUT" },
         http_version: HttpVersion::Http10,
@@ -117,6 +119,7 @@ fn an_owned_scope_has_all_that_the_borrowed_one_had() {
         server: Some(&server),
         ends_repeated: true,
         extensions,
+        tls: Some(&tls),
     };
     let Scope::Http(scope) = Scope::from(&borrowed) else { panic!("another type") };
     assert_eq!(scope.method, "PUT");

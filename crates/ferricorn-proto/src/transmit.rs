@@ -221,7 +221,7 @@ impl<B: AsRef<[u8]>> Transmit<B> {
     }
 
     /// Adds a body part.
-    pub(crate) fn push(&mut self, content: Content<B>) {
+    pub fn push(&mut self, content: Content<B>) {
         let source = match content {
             Content::Bytes(bytes) if bytes.as_ref().len() < LARGE => {
                 return self.append(|buffer| buffer.extend_from_slice(bytes.as_ref()));

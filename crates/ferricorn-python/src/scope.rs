@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 
-use asgi::{Address, Extensions, Headers, HttpVersion, ScopeKind, ScopeRef};
+use asgi::{Address, Extensions, Headers, HttpVersion, ScopeKind, ScopeRef, Tls};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
@@ -82,6 +82,8 @@ struct Prepared {
     /// The dicts in `extensions`.
     payloads: Vec<Py<PyDict>>,
     advertised: Extensions,
+    /// The dict of the TLS extension, and what it has in it.
+    tls: Option<(Py<PyDict>, Py<PyDict>)>,
     headers: Py<PyList>,
     /// What `headers` has in it.
     fields: Vec<Py<PyAny>>,
@@ -152,6 +154,7 @@ impl Scopes {
             advertised_items: PyDict::new(py).unbind(),
             payloads: Vec::new(),
             advertised: scope.extensions,
+            tls: scope.tls.map(|tls| tls_payload(py, tls)).transpose()?,
             headers: PyList::empty(py).unbind(),
             fields: Vec::new(),
         };
@@ -326,6 +329,10 @@ impl Prepared {
             dict.set_item(PyString::intern(py, name), &payload)?;
             self.payloads.push(payload.unbind());
         }
+        if let Some((payload, items)) = &mut self.tls {
+            *payload = items.bind(py).copy()?.unbind();
+            dict.set_item(intern!(py, "tls"), &*payload)?;
+        }
         self.advertised = extensions;
         self.advertised_items = dict.copy()?.unbind();
         self.extensions = dict.unbind();
@@ -339,6 +346,10 @@ impl Prepared {
             && self.payloads.iter().all(|payload| {
                 let payload = payload.bind(py);
                 payload.is_empty() && ffi::reference_count(payload) == OURS + 1
+            })
+            && self.tls.as_ref().is_none_or(|(payload, items)| {
+                let payload = payload.bind(py);
+                ffi::reference_count(payload) == OURS + 1 && ffi::have_same_items(payload, items.bind(py))
             })
     }
 
@@ -362,6 +373,18 @@ fn address<'py>(py: Python<'py>, address: Option<&Address>) -> PyResult<Bound<'p
         Some(Address::Name(name, port)) => (name, *port).into_pyobject(py)?.into_any(),
         None => py.None().into_bound(py),
     })
+}
+
+/// What the TLS extension says of a connection (TLS-02 to TLS-07): nothing in it can be changed.
+fn tls_payload(py: Python<'_>, tls: &Tls) -> PyResult<(Py<PyDict>, Py<PyDict>)> {
+    let items = PyDict::new(py);
+    items.set_item(intern!(py, "server_cert"), tls.server_cert.as_deref())?;
+    items.set_item(intern!(py, "client_cert_chain"), PyTuple::new(py, &tls.client_cert_chain)?)?;
+    items.set_item(intern!(py, "client_cert_name"), tls.client_cert_name.as_deref())?;
+    items.set_item(intern!(py, "client_cert_error"), tls.client_cert_error.as_deref())?;
+    items.set_item(intern!(py, "tls_version"), tls.tls_version)?;
+    items.set_item(intern!(py, "cipher_suite"), tls.cipher_suite)?;
+    Ok((items.copy()?.unbind(), items.unbind()))
 }
 
 fn extension_names(extensions: Extensions) -> impl Iterator<Item = &'static str> {

@@ -71,6 +71,12 @@ impl PyTlsContext {
     }
 }
 
+impl PyTlsContext {
+    pub(crate) fn context(&self) -> Arc<Context> {
+        Arc::clone(&self.0)
+    }
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "as map_err gives it")]
 fn wrong(error: ContextError) -> PyErr {
     PyValueError::new_err(error.to_string())

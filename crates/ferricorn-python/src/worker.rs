@@ -20,6 +20,7 @@ use crate::host::{PollSoon, Process};
 use crate::options;
 use crate::scope::Scopes;
 use crate::send::os_error;
+use crate::tls::PyTlsContext;
 use crate::watchdog::{Watch, Watchdog};
 
 /// A bound, listening, non-blocking socket.
@@ -29,8 +30,8 @@ pub(crate) struct PyListener(Mutex<Option<Listener>>, String);
 #[pymethods]
 impl PyListener {
     #[staticmethod]
-    #[pyo3(signature = (address, *, backlog = 2048, mode = None))]
-    fn bind(py: Python<'_>, address: &str, backlog: i32, mode: Option<u32>) -> PyResult<Self> {
+    #[pyo3(signature = (address, *, backlog = 2048, mode = None, plain = false))]
+    fn bind(py: Python<'_>, address: &str, backlog: i32, mode: Option<u32>, plain: bool) -> PyResult<Self> {
         let bind = Bind::from_str(address).map_err(PyValueError::new_err)?;
         let bound = match bind {
             Bind::Tcp(host, port) => Listener::tcp(&host, port, backlog),
@@ -38,7 +39,8 @@ impl PyListener {
             Bind::Descriptor(fd) => ffi::duplicate_fd(fd).and_then(Listener::from_fd),
         };
         match bound {
-            Ok(listener) => {
+            Ok(mut listener) => {
+                listener.set_plain(plain);
                 let text = listener.to_string();
                 Ok(Self(Mutex::new(Some(listener)), text))
             }
@@ -115,7 +117,7 @@ impl Quiet {
 #[pymethods]
 impl PyWorker {
     #[new]
-    #[pyo3(signature = (app, *, r#loop, listeners, state, asgi_version, options, hooks, board = None, row = 0, beats_per_tick = 1))]
+    #[pyo3(signature = (app, *, r#loop, listeners, state, asgi_version, options, hooks, board = None, row = 0, beats_per_tick = 1, tls = None))]
     #[expect(clippy::too_many_arguments, reason = "keywords alone, each named where it is given")]
     fn new(
         py: Python<'_>,
@@ -129,8 +131,10 @@ impl PyWorker {
         board: Option<Py<PyBoard>>,
         row: usize,
         beats_per_tick: u32,
+        tls: Option<Py<PyTlsContext>>,
     ) -> PyResult<Self> {
         let mut config = options::read(options)?;
+        config.tls = tls.map(|tls| tls.get().context());
         let watched = board.is_some();
         config.beats_per_tick = beats_per_tick;
         if let Some(board) = board {

@@ -115,7 +115,10 @@ impl<A: Application> State<A> {
     fn accept_one(&mut self, index: usize, config: &Config) -> bool {
         let Some(listener) = self.listeners.get(index) else { return false };
         match listener.accept() {
-            Ok((socket, client, server)) => self.open(socket, Ends::new(client, server), config),
+            Ok((socket, client, server)) => {
+                let tls = config.tls.as_deref().filter(|_| !listener.is_plain());
+                self.open(socket, Ends::new(client, server), tls, config);
+            }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => return false,
                 // The client went before it was accepted.

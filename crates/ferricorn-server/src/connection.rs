@@ -2,6 +2,8 @@
 //!
 //! It moves bytes and reports what came of it; what an exchange means to the application is the worker's business.
 
+mod encrypted;
+
 use std::io;
 use std::rc::Rc;
 
@@ -16,6 +18,7 @@ use crate::exchange::Running;
 use crate::files::{Ahead, FileFault};
 use crate::proxies::Ends;
 use crate::socket::Socket;
+use crate::tls::Stage;
 use crate::writing::{Attempt, write_pieces};
 
 /// How many reads one connection gets before the others have their turn.
@@ -59,6 +62,8 @@ pub(crate) struct Connection<A: Application> {
     pub(crate) headers: Option<Rc<Headers>>,
     /// What reads the header of the PROXY protocol, as long as that has not come.
     pub(crate) preface: Option<Box<proxy_protocol::Reader>>,
+    /// What encrypts and decrypts, where the listener speaks TLS.
+    pub(crate) tls: Option<Box<Stage>>,
     row: Row,
 }
 
@@ -203,6 +208,7 @@ impl<A: Application> Connection<A> {
             believes_fields: false,
             headers: None,
             preface: None,
+            tls: None,
             row,
         }
     }
@@ -241,18 +247,20 @@ impl<A: Application> Connection<A> {
 
     /// Whether another look would find input, without waiting for the poller.
     pub(crate) fn has_input(&mut self) -> bool {
-        !self.broken && self.http.wants_input() && (self.readable || !(self.inbox.is_empty() || self.inbox.seen))
+        let here = !(self.inbox.is_empty() || self.inbox.seen) || self.tls.as_ref().is_some_and(|tls| tls.has_unseen());
+        !self.broken && self.http.wants_input() && (self.readable || here)
     }
 
     /// Takes the header of the PROXY protocol; None: more of it has to come. What stands behind it is left.
     pub(crate) fn take_preface(&mut self, buffer: &mut [u8]) -> Option<Result<proxy_protocol::Header, ProxyError>> {
         for _ in 0..READS_PER_TURN {
-            let read = self.read(buffer)?;
+            let read = self.read_socket(buffer)?;
             self.inbox.put(&buffer[..read]);
             let step = self.preface.as_mut()?.handle_input(self.inbox.rest());
             self.inbox.take(step.consumed);
             if let Some(result) = step.header.transpose() {
                 self.preface = None;
+                self.give_to_tls();
                 return Some(result);
             }
             self.inbox.seen = true;
@@ -341,7 +349,7 @@ impl<A: Application> Connection<A> {
                     return taken;
                 }
             }
-            let read = self.read(buffer)?;
+            let read = self.read(buffer, now)?;
             if !self.inbox.is_empty() {
                 self.inbox.put(&buffer[..read]);
                 continue;
@@ -361,10 +369,18 @@ impl<A: Application> Connection<A> {
         None
     }
 
-    /// Reads once, where the protocol wants input and the socket may have some. A short read says that the socket is
-    /// empty, so there is no second read that only finds that out.
-    fn read(&mut self, buffer: &mut [u8]) -> Option<usize> {
-        if !self.readable || self.broken || !self.http.wants_input() {
+    /// Reads once, where the protocol wants input and the socket may have some.
+    fn read(&mut self, buffer: &mut [u8], now: &Now<'_>) -> Option<usize> {
+        if self.broken || !self.http.wants_input() {
+            return None;
+        }
+        if self.tls.is_some() { self.read_encrypted(buffer, now) } else { self.read_socket(buffer) }
+    }
+
+    /// Reads once, where the socket may have something. A short read says that it is empty, so there is no second read
+    /// that only finds that out.
+    fn read_socket(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        if !self.readable || self.broken {
             return None;
         }
         match self.socket.read(buffer) {
@@ -389,8 +405,11 @@ impl<A: Application> Connection<A> {
         }
     }
 
-    /// Writes what the socket takes.
-    pub(crate) fn write(&mut self, now: &Now<'_>) {
+    /// Writes what the socket takes; `buffer` is scratch space.
+    pub(crate) fn write(&mut self, buffer: &mut [u8], now: &Now<'_>) {
+        if self.tls.is_some() {
+            return self.write_encrypted(buffer, now);
+        }
         let (mut progress, mut file_bytes) = (false, 0);
         while self.writable && !self.broken {
             let transmit = self.http.transmit();
@@ -444,8 +463,8 @@ impl<A: Application> Connection<A> {
         self.set_broken();
     }
 
-    /// Whether the connection is to be dropped now; takes the steps that lead there.
-    pub(crate) fn is_over(&mut self, now: &Now<'_>) -> bool {
+    /// Whether the connection is to be dropped now; takes the steps that lead there. `buffer` is scratch space.
+    pub(crate) fn is_over(&mut self, buffer: &mut [u8], now: &Now<'_>) -> bool {
         if self.broken {
             return true;
         }
@@ -453,14 +472,20 @@ impl<A: Application> Connection<A> {
             Closing::No => false,
             Closing::Abort => {
                 // What was sent before counts: the peer is to see where it breaks off.
-                self.write(now);
+                self.write(buffer, now);
                 self.abort();
                 true
             }
             // The application is told what came before it is told that the client is gone (HTTP-09).
-            Closing::Now => !self.owes_body(),
+            Closing::Now => {
+                let is_over = !self.owes_body();
+                if is_over {
+                    self.has_said_all(buffer, now);
+                }
+                is_over
+            }
             Closing::Flush => {
-                let written = self.http.transmit().is_empty();
+                let written = self.has_said_all(buffer, now);
                 if written && self.read_closed && self.inbox.is_empty() {
                     return true;
                 }
@@ -493,6 +518,9 @@ impl<A: Application> Connection<A> {
     pub(crate) fn release_memory(&mut self) {
         if self.inbox.is_empty() {
             self.inbox = Inbox::default();
+        }
+        if let Some(tls) = &mut self.tls {
+            tls.release_memory();
         }
         self.http.release_memory();
         self.memory = A::ConnectionMemory::default();

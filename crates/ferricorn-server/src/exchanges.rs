@@ -236,13 +236,13 @@ impl<A: Application> State<A> {
             return Ok(sent);
         }
         if http.unsent(number) > HIGH_WATER {
-            connection.write(&now);
+            connection.write(&mut self.buffer, &now);
         }
         let blocked = connection.http.unsent(number) > HIGH_WATER;
         if let Some(exchange) = connection.exchanges.get(number) {
             exchange.send_blocked = blocked;
         }
-        let over = connection.is_over(&now);
+        let over = connection.is_over(&mut self.buffer, &now);
         if is_noted && connection.http.response_status(number) == Some(101) {
             self.note_response(id);
         }
@@ -261,7 +261,7 @@ impl<A: Application> State<A> {
         if let Some(connection) = self.connections.get_mut(key_of(id))
             && connection.http.exchange_is_open(id.sequence)
         {
-            connection.write(&now);
+            connection.write(&mut self.buffer, &now);
         }
     }
 

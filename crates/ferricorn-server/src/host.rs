@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use asgi::Address;
@@ -17,6 +18,7 @@ use crate::board::Row;
 use crate::files::FileFault;
 use crate::identity::Identity;
 use crate::proxies::Proxies;
+use crate::tls::{Context, Failure};
 
 /// How often [`Worker::tick`] has to be called.
 pub const TICK: Duration = Duration::from_millis(500);
@@ -32,6 +34,8 @@ pub struct Config {
     pub concurrency: usize,
     /// After how many application calls [`Host::limit_reached`] is said. 0: never.
     pub max_calls: u64,
+    /// What listeners speak TLS with, but for those that are [plain](crate::Listener::set_plain). None: all are plain.
+    pub tls: Option<Arc<Context>>,
     /// Which proxies are believed, and what they may tell.
     pub proxies: Proxies,
     /// GET and HEAD on this path are answered without the application: whether the worker is healthy. Empty: there is none.
@@ -125,6 +129,13 @@ pub enum Problem {
         /// What has become of the file.
         fault: Box<FileFault>,
     },
+    /// TLS failed on a connection.
+    Tls {
+        /// Who, where it has an address.
+        client: Option<Address>,
+        /// Why.
+        failure: Failure,
+    },
     /// The poller failed; it is asked again at the next turn.
     Poll(io::Error),
     /// Accepting failed, for want of descriptors as a rule; it is tried again at the next tick.
@@ -141,6 +152,7 @@ impl fmt::Display for Problem {
             }
             Self::Timeout { client, kind } => write!(f, "{}: {kind}", who(client)),
             Self::Proxy { client, error } => write!(f, "{}: refused a connection: {error}", who(client)),
+            Self::Tls { client, failure } => write!(f, "{}: {failure}", who(client)),
             Self::Stranger { client } => {
                 let why = "it is not trusted to begin with a PROXY protocol header";
                 write!(f, "{}: refused a connection: {why}", who(client))

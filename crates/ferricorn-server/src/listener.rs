@@ -56,6 +56,8 @@ pub struct Listener {
     address: Address,
     /// The file of a unix socket that this listener made and has to remove.
     made: Option<PathBuf>,
+    /// Whether it is none of those that speak TLS.
+    plain: bool,
 }
 
 enum ListeningSocket {
@@ -136,7 +138,7 @@ impl Listener {
             Some(address) => (Address::Ip(address), ListeningSocket::Tcp(TcpListener::from_std(fd.into()))),
             None => (Address::Unix(unix_name(&local)), ListeningSocket::Unix(UnixListener::from_std(fd.into()))),
         };
-        Ok(Self { socket, address, made: None })
+        Ok(Self { socket, address, made: None, plain: false })
     }
 
     /// The address as bound, the real port filled in.
@@ -166,7 +168,19 @@ impl Listener {
             ListeningSocket::Tcp(listener) => rustix::io::fcntl_dupfd_cloexec(listener, 0)?,
             ListeningSocket::Unix(listener) => rustix::io::fcntl_dupfd_cloexec(listener, 0)?,
         };
-        Self::from_fd(fd)
+        let mut listener = Self::from_fd(fd)?;
+        listener.plain = self.plain;
+        Ok(listener)
+    }
+
+    /// Whether it speaks no TLS, although others of its worker do.
+    pub fn is_plain(&self) -> bool {
+        self.plain
+    }
+
+    /// Says whether it speaks no TLS, although others of its worker do.
+    pub fn set_plain(&mut self, plain: bool) {
+        self.plain = plain;
     }
 
     /// Whether a connection waits to be accepted, as far as is known.

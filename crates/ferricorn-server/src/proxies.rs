@@ -194,7 +194,8 @@ impl<A: Application> Connection<A> {
             // What comes was written by somebody whom nobody names.
             Header::Unknown => return self.believes_fields = false,
             Header::Proxied { client, server } => {
-                Ends::new(client, server.unwrap_or_else(|| self.own_ends.server.clone()))
+                let server = server.unwrap_or_else(|| self.own_ends.server.clone());
+                Ends { scheme: self.own_ends.scheme, ..Ends::new(client, server) }
             }
         };
         self.believes_fields = config.proxies.believes_fields_of(peer.client.as_ref());
@@ -218,7 +219,7 @@ impl<A: Application> State<A> {
                 self.enqueue(key);
             }
             None => {
-                if connection.is_over(&self.clock.now()) || connection.has_input() {
+                if connection.is_over(&mut self.buffer, &self.clock.now()) || connection.has_input() {
                     self.enqueue(key);
                 }
             }

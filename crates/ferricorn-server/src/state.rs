@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use asgi::{Application, ExchangeId, Extensions, Wake};
+use asgi::{Application, ExchangeId, Extensions, Scheme, Tls, Wake};
 use ferricorn_proto::websocket::{ProtocolError, WebSocket};
 use ferricorn_proto::{Answer, Drain, Protocol, TimeoutKind};
 use mio::Events;
@@ -27,12 +27,14 @@ use crate::poller::{Poller, Readiness};
 use crate::proxies::Ends;
 use crate::slab::{Key, Slab};
 use crate::socket::Socket;
+use crate::tls;
 
 /// Below this many unsent bytes an application that waits in `send` goes on (CON-05).
 pub(crate) const LOW_WATER: u64 = 16 * 1024;
 
 /// What one read takes at the most.
 const READ_BUFFER: usize = 256 * 1024;
+const _: () = assert!(READ_BUFFER >= tls::BUFFER);
 
 /// How long a head that has begun may take once the worker drains.
 const LATE_HEAD: Duration = Duration::from_secs(1);
@@ -144,6 +146,7 @@ pub(crate) struct Call<A: Application> {
     pub(crate) ends_repeated: bool,
     pub(crate) memory: A::ConnectionMemory,
     pub(crate) extensions: Extensions,
+    pub(crate) tls: Option<Rc<Tls>>,
     /// What the client of a WebSocket offers.
     pub(crate) subprotocols: Vec<String>,
 }
@@ -204,7 +207,7 @@ impl<A: Application> State<A> {
         let has_news = connection.has_input() || connection.http.disconnected(number);
         let waiting = connection.exchanges.get(number).filter(|exchange| has_news && exchange.receive_waiting);
         let waits_for_input = waiting.map(|exchange| exchange.receive_woken = true).is_some();
-        let to_write = !connection.http.transmit().is_empty();
+        let to_write = connection.has_unsent();
         if waits_for_input {
             self.wake_receive(exchange_id(key, number));
         }
@@ -222,9 +225,16 @@ impl<A: Application> State<A> {
         }
     }
 
-    pub(crate) fn open(&mut self, mut socket: Socket, ends: Ends, config: &Config) {
+    pub(crate) fn open(&mut self, mut socket: Socket, mut ends: Ends, tls: Option<&tls::Context>, config: &Config) {
         if config.proxies.refuses(ends.client.as_ref()) {
             return self.problems.push(Problem::Stranger { client: ends.client });
+        }
+        let tls = match tls.map(|context| tls::Stage::new(context, self.clock.instant())).transpose() {
+            Ok(tls) => tls.map(Box::new),
+            Err(failure) => return self.problems.push(Problem::Tls { client: ends.client, failure }),
+        };
+        if tls.is_some() {
+            ends.scheme = Scheme::Https;
         }
         let key = self.connections.next_key();
         match self.poller.add(&mut socket, key.slot as usize) {
@@ -232,6 +242,7 @@ impl<A: Application> State<A> {
                 let http = Protocol::http1(Rc::clone(&config.limits), self.clock.instant());
                 let ahead = Ahead::new(self.reader.disk());
                 let mut connection = Connection::new(socket, http, ends, ahead, self.row.clone());
+                connection.tls = tls;
                 connection.expect_proxies(&config.proxies);
                 self.connections.insert(connection);
                 self.row.add(Cell::CONNECTIONS_ACCEPTED, 1);
@@ -260,7 +271,7 @@ impl<A: Application> State<A> {
 
     pub(crate) fn drain(&mut self, key: Key, drain: Drain) {
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.http.drain(drain);
+            connection.drain(drain);
         }
         self.enqueue(key);
     }
@@ -307,7 +318,7 @@ impl<A: Application> State<A> {
                 None
             }
             Taken::Nothing => {
-                if connection.is_over(&now) || connection.has_input() {
+                if connection.is_over(&mut self.buffer, &now) || connection.has_input() {
                     self.enqueue(key);
                 }
                 None
@@ -358,6 +369,7 @@ impl<A: Application> State<A> {
             ends_repeated,
             memory: std::mem::take(&mut connection.memory),
             extensions: connection.http.extensions(id.sequence),
+            tls: connection.tls.as_ref().and_then(|tls| tls.facts().cloned()),
             subprotocols: subprotocols.unwrap_or_default(),
         })
     }
@@ -432,7 +444,11 @@ impl<A: Application> State<A> {
             let number = connection.exchanges.current();
             let is_websocket = connection.http.websocket(number).is_some();
             let is_late = draining.is_some_and(|draining| draining.is_late(is_websocket, now.instant));
-            if due {
+            if connection.is_handshaking() {
+                if is_late || connection.tls.as_mut().is_some_and(|tls| tls.is_late(now.instant)) {
+                    self.remove(key);
+                }
+            } else if due {
                 let passed = connection.http.handle_timeout(&now);
                 if let Some(kind) = passed.filter(|kind| is_news(*kind)) {
                     self.problems.push(Problem::Timeout { client: connection.own_ends.client.clone(), kind });
@@ -475,7 +491,7 @@ impl<A: Application> State<A> {
         for index in 0..self.queue.len() {
             let key = self.queue[index];
             let Some(connection) = self.connections.get_mut(key) else { continue };
-            connection.write(&self.clock.now());
+            connection.write(&mut self.buffer, &self.clock.now());
             let order = connection.ahead.take_order();
             wake_senders(key, connection, &mut self.wakes);
             if let Some(order) = order {
@@ -487,6 +503,9 @@ impl<A: Application> State<A> {
     pub(crate) fn remove(&mut self, key: Key) {
         let Some(mut connection) = self.connections.remove(key) else { return };
         self.poller.remove(connection.socket());
+        if let Some(failure) = connection.tls.as_mut().and_then(|tls| tls.take_failure()) {
+            self.problems.push(Problem::Tls { client: connection.own_ends.client.clone(), failure });
+        }
         self.count_removed(&mut connection);
         if let Some(fault) = connection.fault.take() {
             self.problems.push(Problem::File { client: connection.ends.client.clone(), fault });

@@ -298,6 +298,7 @@ impl<A: Application, H: Host> Worker<A, H> {
             server: Some(&call.ends.server),
             ends_repeated: call.ends_repeated,
             extensions: call.extensions,
+            tls: call.tls.as_deref(),
         };
         self.application.call(&scope, call.exchange, &mut call.memory);
         drop(scope);
@@ -359,7 +360,7 @@ impl<A: Application, H: Host> Worker<A, H> {
                 exchange.receive_woken = false;
             }
             let yielded = std::mem::take(&mut connection.yielded);
-            if connection.is_over(&state.clock.now()) {
+            if connection.is_over(&mut state.buffer, &state.clock.now()) {
                 state.remove(key);
                 return;
             }

@@ -138,6 +138,11 @@ impl<B: AsRef<[u8]>> Connection<B> {
         }
     }
 
+    /// What was ahead of the first byte, a TLS handshake, is over: it has its whole time from now on.
+    pub fn handle_connected(&mut self, now: Instant) {
+        self.deadline = Some((now + self.limits.request_head, TimeoutKind::KeepAlive));
+    }
+
     /// The input has ended (FIN). Between requests and within a head: close quietly. While an exchange is open its client
     /// is gone (row 35 of the requirements); body bytes that were received before can still be handed in and asked for.
     /// A WebSocket has no half-open state: its peer is gone as well.

@@ -48,6 +48,13 @@ impl<B: AsRef<[u8]>> Protocol<B> {
         }
     }
 
+    /// The first byte of the protocol can come from now on: what was ahead of it, a TLS handshake, is over.
+    pub fn handle_connected(&mut self, now: Instant) {
+        match self {
+            Self::Http1(http) => http.handle_connected(now),
+        }
+    }
+
     /// The input has ended (FIN).
     pub fn handle_end_of_input(&mut self) {
         match self {

@@ -69,7 +69,6 @@ impl Ahead {
     }
 
     /// The next bytes, for who has to see them: read into `buffer` where they are in memory.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for those who encrypt or frame what they send"))]
     pub(crate) fn bytes<'a>(&'a mut self, file: &File, offset: u64, remaining: u64, buffer: &'a mut [u8]) -> Next<'a> {
         if let State::Nothing = self.state {
             let most = remaining.min(buffer.len() as u64) as usize;

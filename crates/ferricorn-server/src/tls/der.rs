@@ -4,7 +4,6 @@
 use std::fmt::Write;
 
 const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 const OCTET_STRING: u8 = 0x04;
 const UTC_TIME: u8 = 0x17;
@@ -223,6 +222,8 @@ impl<'a> Iterator for Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SET: u8 = 0x31;
 
     fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
         let content = parts.concat();
