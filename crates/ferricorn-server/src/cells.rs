@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use ferricorn_proto::TimeoutKind;
+use ferricorn_proto::http2::ErrorCode;
 
 use crate::board::{Restart, Row};
 
@@ -68,8 +69,10 @@ pub(crate) const REQUESTS: Group = Group { first: Cell::VIOLATIONS.0 + 1, len: M
 pub(crate) const REFUSED: Group = Group::after(REQUESTS, REFUSALS.len());
 /// Deadlines that peers let pass, by kind.
 pub(crate) const TIMEOUTS: Group = Group::after(REFUSED, TIMEOUT_KINDS.len());
+/// Connections of HTTP/2 that were given up, by error code.
+pub(crate) const HTTP2_ERRORS: Group = Group::after(TIMEOUTS, HTTP2_CODES.len());
 /// Restarts of workers, by reason: counted by the supervisor, in the board's first row.
-pub(crate) const RESTARTS: Group = Group::after(TIMEOUTS, Restart::ALL.len());
+pub(crate) const RESTARTS: Group = Group::after(HTTP2_ERRORS, Restart::ALL.len());
 /// A histogram: the time from a request's arrival to the end of its response.
 pub(crate) const DURATION: Group = Group::after(RESTARTS, HISTOGRAM);
 /// A histogram: the time from a request's arrival to the application's call.
@@ -94,6 +97,18 @@ pub(crate) const REFUSALS: [&str; 10] = ["400", "413", "414", "417", "426", "431
 /// The values of [`TimeoutKind`], in their order.
 pub(crate) const TIMEOUT_KINDS: [&str; 8] =
     ["keep_alive", "request_head", "request_body", "response", "linger", "pong", "close", "settings"];
+
+/// The codes with which connections of HTTP/2 are given up (RFC 9113 section 7), and a last one for any other.
+pub(crate) const HTTP2_CODES: [&str; 8] = [
+    "PROTOCOL_ERROR",
+    "FLOW_CONTROL_ERROR",
+    "SETTINGS_TIMEOUT",
+    "STREAM_CLOSED",
+    "FRAME_SIZE_ERROR",
+    "COMPRESSION_ERROR",
+    "ENHANCE_YOUR_CALM",
+    "other",
+];
 
 /// The upper bounds of a histogram's buckets in microseconds; above the last is one more bucket.
 pub(crate) const BOUNDS: [u64; 14] = [
@@ -126,6 +141,20 @@ pub(crate) const fn request_cell(method: u8, status: u16) -> Cell {
 pub(crate) fn refusal_cell(status: u16) -> Cell {
     let known = REFUSALS.iter().position(|known| known.parse() == Ok(status));
     REFUSED.at(known.unwrap_or(REFUSALS.len() - 1))
+}
+
+/// The cell for connections of HTTP/2 that were given up with this code.
+pub(crate) const fn http2_error_cell(code: ErrorCode) -> Cell {
+    HTTP2_ERRORS.at(match code {
+        ErrorCode::ProtocolError => 0,
+        ErrorCode::FlowControlError => 1,
+        ErrorCode::SettingsTimeout => 2,
+        ErrorCode::StreamClosed => 3,
+        ErrorCode::FrameSizeError => 4,
+        ErrorCode::CompressionError => 5,
+        ErrorCode::EnhanceYourCalm => 6,
+        _ => 7,
+    })
 }
 
 /// The cell for deadlines of this kind.

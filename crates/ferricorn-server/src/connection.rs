@@ -8,6 +8,7 @@ use std::io;
 use std::rc::Rc;
 
 use asgi::{Application, Headers, HttpVersion, Message};
+use ferricorn_proto::http2::ConnectionError;
 use ferricorn_proto::proxy_protocol::{self, ProxyError};
 use ferricorn_proto::websocket::ProtocolError;
 use ferricorn_proto::{Closing, Input, Now, Protocol, RequestError};
@@ -27,10 +28,18 @@ const READS_PER_TURN: usize = 16;
 /// How much of a file goes before the other connections have their turn: a client may read as fast as it is written to.
 const FILE_TURN: usize = 2 * 1024 * 1024;
 
+/// How often what waits is written to one connection of HTTP/2 before the others have their turn.
+const WRITES_PER_TURN: usize = 16;
+
+/// What a client that speaks HTTP/2 begins with (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 pub(crate) struct Connection<A: Application> {
     socket: Socket,
     pub(crate) http: Protocol<A::Body>,
     inbox: Inbox,
+    /// Its first bytes, which tell whether the client speaks HTTP/2, have not come.
+    is_new: bool,
     /// The socket may have bytes: readiness is told once, so it is remembered until a read comes back short.
     readable: bool,
     writable: bool,
@@ -171,6 +180,10 @@ impl Clone for RequestLine {
 /// What came of an attempt to take a request.
 pub(crate) enum Taken {
     Request(Request),
+    /// The peer of one of the WebSockets broke their protocol.
+    Violation(ProtocolError),
+    /// The peer broke HTTP/2.
+    Broken(ConnectionError),
     /// The peer sent what is refused; the answer is in the send buffer.
     Refused(RequestError),
     /// There is no whole request, or others come first (`has_input`).
@@ -189,6 +202,7 @@ impl<A: Application> Connection<A> {
         let ends = Rc::new(ends);
         Self {
             socket,
+            is_new: http.may_become_http2(),
             http,
             inbox: Inbox::default(),
             readable: false,
@@ -281,14 +295,26 @@ impl<A: Application> Connection<A> {
                     websocket: head.websocket,
                 }))
             }
+            Ok(Some(Input::Violation(error))) => Some(Taken::Violation(error)),
+            Ok(Some(Input::Broken(error))) => Some(Taken::Broken(error)),
             Ok(_) => None,
             Err(error) => Some(Taken::Refused(error)),
         })
         .unwrap_or(Taken::Nothing)
     }
 
-    /// Takes a part of the running request's body: what is here, else what the socket has.
-    pub(crate) fn take_body<T>(&mut self, buffer: &mut [u8], now: &Now<'_>, take: impl FnOnce(&[u8]) -> T) -> Part<T> {
+    /// Takes a part of the body of this exchange: what is here, else, of HTTP/1, what the socket has.
+    pub(crate) fn take_body<T>(
+        &mut self,
+        number: u32,
+        buffer: &mut [u8],
+        now: &Now<'_>,
+        take: impl FnOnce(&[u8]) -> T,
+    ) -> Part<T> {
+        if self.http.is_multiplexed() {
+            let kept = self.http.take_body(number, now, take);
+            return kept.map_or(Part::Nothing, |(body, end)| Part::Data { body, end });
+        }
         let mut take = Some(take);
         self.take_input(buffer, now, |event| match event {
             Ok(Some(Input::Body { data, end })) => take.take().map(|take| Part::Data { body: take(data), end }),
@@ -305,15 +331,17 @@ impl<A: Application> Connection<A> {
         now: &Now<'_>,
         take: impl FnOnce(Message<&[u8], &str>) -> Message<B, T>,
     ) -> Option<Result<Message<B, T>, ProtocolError>> {
+        if self.http.is_multiplexed() {
+            return None;
+        }
         let mut take = Some(take);
-        let current = self.exchanges.current();
-        self.http.want_message(current, true);
+        self.http.want_message(true);
         let taken = self.take_input(buffer, now, |event| match event {
             Ok(Some(Input::Message(message))) => take.take().map(|take| Ok(take(message))),
             Ok(Some(Input::Violation(error))) => Some(Err(error)),
             _ => None,
         });
-        self.http.want_message(current, false);
+        self.http.want_message(false);
         taken
     }
 
@@ -337,7 +365,7 @@ impl<A: Application> Connection<A> {
             if !self.http.wants_input() {
                 return None;
             }
-            if !self.inbox.is_empty() {
+            if !self.inbox.is_empty() && self.knows_protocol(None, now) {
                 let step = self.http.handle_input(self.inbox.rest(), now);
                 let consumed = step.consumed;
                 let taken = take(step.event);
@@ -350,7 +378,7 @@ impl<A: Application> Connection<A> {
                 }
             }
             let read = self.read(buffer, now)?;
-            if !self.inbox.is_empty() {
+            if !self.inbox.is_empty() || !self.knows_protocol(Some(&buffer[..read]), now) {
                 self.inbox.put(&buffer[..read]);
                 continue;
             }
@@ -367,6 +395,31 @@ impl<A: Application> Connection<A> {
             }
         }
         None
+    }
+
+    /// Whether the first bytes, in the inbox or just read, tell which protocol the client speaks: HTTP/2 by its preface,
+    /// else HTTP/1. Changes to the former.
+    fn knows_protocol(&mut self, read: Option<&[u8]>, now: &Now<'_>) -> bool {
+        if !self.is_new {
+            return true;
+        }
+        let bytes = read.unwrap_or_else(|| self.inbox.rest());
+        let length = bytes.len().min(PREFACE.len());
+        let begins = bytes[..length] == PREFACE[..length];
+        if begins && length < PREFACE.len() {
+            return false;
+        }
+        self.is_new = false;
+        if begins {
+            self.become_http2(now);
+        }
+        true
+    }
+
+    fn become_http2(&mut self, now: &Now<'_>) {
+        self.is_new = false;
+        self.http.become_http2(now.instant);
+        self.exchanges.become_many();
     }
 
     /// Reads once, where the protocol wants input and the socket may have some.
@@ -405,11 +458,22 @@ impl<A: Application> Connection<A> {
         }
     }
 
-    /// Writes what the socket takes; `buffer` is scratch space.
+    /// Writes what the socket takes; `buffer` is scratch space. In HTTP/2, what has waited for room follows.
     pub(crate) fn write(&mut self, buffer: &mut [u8], now: &Now<'_>) {
-        if self.tls.is_some() {
-            return self.write_encrypted(buffer, now);
+        for _ in 0..WRITES_PER_TURN {
+            if self.tls.is_some() {
+                self.write_encrypted(buffer, now);
+            } else {
+                self.write_plain(now);
+            }
+            if !self.http.is_multiplexed() || !self.writable || self.broken || self.http.transmit().is_empty() {
+                return;
+            }
         }
+        self.yielded = true;
+    }
+
+    fn write_plain(&mut self, now: &Now<'_>) {
         let (mut progress, mut file_bytes) = (false, 0);
         while self.writable && !self.broken {
             let transmit = self.http.transmit();

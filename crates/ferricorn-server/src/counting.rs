@@ -14,9 +14,6 @@ use crate::host::{Config, TICK};
 use crate::slab::Key;
 use crate::state::{State, key_of};
 
-/// The status of a handshake's response that makes a WebSocket.
-const SWITCHING_PROTOCOLS: u16 = 101;
-
 /// A request that is counted when its response is complete.
 #[derive(Clone, Copy)]
 pub(crate) struct Begun {
@@ -54,7 +51,8 @@ impl<A: Application> State<A> {
         }
         let status = connection.http.response_status(id.sequence).unwrap_or_default();
         self.row.add(cells::request_cell(begun.method, status), 1);
-        if status != SWITCHING_PROTOCOLS {
+        let socket = connection.http.websocket(id.sequence);
+        if socket.is_none_or(|socket| socket.session().is_none()) {
             return self.row.observe(DURATION, begun.at.elapsed());
         }
         exchange.is_websocket = true;

@@ -66,7 +66,6 @@ pub(crate) enum Running {
     /// Of HTTP/1: the one that is or was the last.
     One { sequence: u32, exchange: Exchange },
     /// Of HTTP/2, by stream: those whose calls have not ended.
-    #[expect(dead_code, reason = "there is no HTTP/2 yet")]
     Many(FxHashMap<u32, Exchange>),
 }
 
@@ -74,6 +73,11 @@ impl Running {
     /// Those of a connection that was just accepted.
     pub(crate) fn new(ends: &Rc<Ends>) -> Self {
         Self::One { sequence: 0, exchange: Exchange::new(Rc::clone(ends)) }
+    }
+
+    /// The connection speaks HTTP/2.
+    pub(crate) fn become_many(&mut self) {
+        *self = Self::Many(FxHashMap::default());
     }
 
     /// A request came in, on this stream in HTTP/2. Its number.

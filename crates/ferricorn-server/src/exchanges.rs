@@ -68,10 +68,11 @@ impl<A: Application> State<A> {
                 }
                 return Poll::Ready(ReceiveEvent::Request { body: take.bytes(&[]), more_body: false });
             }
-            if connection.http.exchange_is_open(number) {
+            // What a client of HTTP/2 sent before it went is here.
+            if connection.http.exchange_is_open(number) || connection.http.is_multiplexed() {
                 let now = self.clock.now();
                 connection.http.want_body(number, &now);
-                match connection.take_body(&mut self.buffer, &now, |bytes| take.bytes(bytes)) {
+                match connection.take_body(number, &mut self.buffer, &now, |bytes| take.bytes(bytes)) {
                     Part::Data { body, end } => {
                         if let Some(exchange) = connection.exchanges.get(number) {
                             exchange.body_given = end;
@@ -243,7 +244,7 @@ impl<A: Application> State<A> {
             exchange.send_blocked = blocked;
         }
         let over = connection.is_over(&mut self.buffer, &now);
-        if is_noted && connection.http.response_status(number) == Some(101) {
+        if is_noted && has_session(&mut connection.http, number) {
             self.note_response(id);
         }
         self.enqueue(key);

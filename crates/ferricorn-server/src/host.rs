@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use asgi::Address;
+use ferricorn_proto::http2::ConnectionError;
 use ferricorn_proto::proxy_protocol::ProxyError;
 use ferricorn_proto::websocket::ProtocolError;
 use ferricorn_proto::{Limits, RequestError, TimeoutKind};
@@ -103,6 +104,13 @@ pub enum Problem {
         /// What it did.
         error: ProtocolError,
     },
+    /// A peer broke HTTP/2, so that its connection had to be given up.
+    Http2 {
+        /// Who, where it has an address.
+        client: Option<Address>,
+        /// What it did.
+        error: ConnectionError,
+    },
     /// A peer let a deadline pass.
     Timeout {
         /// Who, where it has an address.
@@ -150,6 +158,7 @@ impl fmt::Display for Problem {
             Self::WebSocket { client, error } => {
                 write!(f, "{}: closed a WebSocket with {}: {error}", who(client), error.code())
             }
+            Self::Http2 { client, error } => write!(f, "{}: gave up an HTTP/2 connection: {error}", who(client)),
             Self::Timeout { client, kind } => write!(f, "{}: {kind}", who(client)),
             Self::Proxy { client, error } => write!(f, "{}: refused a connection: {error}", who(client)),
             Self::Tls { client, failure } => write!(f, "{}: {failure}", who(client)),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::board::{Board, Restart};
 use crate::cells::{
-    BOUNDS, CELLS, CLASSES, Cell, DURATION, Group, LAG, METHODS, QUEUE_TIME, REFUSALS, REFUSED, REQUESTS, RESTARTS,
-    ROUND_TRIP, TIMEOUT_KINDS, TIMEOUTS, sum_of,
+    BOUNDS, CELLS, CLASSES, Cell, DURATION, Group, HTTP2_CODES, HTTP2_ERRORS, LAG, METHODS, QUEUE_TIME, REFUSALS,
+    REFUSED, REQUESTS, RESTARTS, ROUND_TRIP, TIMEOUT_KINDS, TIMEOUTS, sum_of,
 };
 
 /// Metrics of one kind, under one name.
@@ -83,6 +83,11 @@ const FAMILIES: &[Family] = &[
         "ferricorn_timeouts",
         Counters("kind", &TIMEOUT_KINDS, TIMEOUTS),
         "Deadlines that clients let pass, by kind.",
+    ),
+    family(
+        "ferricorn_http2_errors",
+        Counters("code", &HTTP2_CODES, HTTP2_ERRORS),
+        "HTTP/2 connections given up because the client broke the protocol, by error code.",
     ),
     family("ferricorn_event_loop_lag_seconds", Histogram(LAG), "How late each beat of an event loop came."),
     family(

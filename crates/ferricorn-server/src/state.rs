@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 use crate::accepting::Fairness;
 use crate::access_log::Access;
 use crate::board::Row;
-use crate::cells::{Cell, refusal_cell};
+use crate::cells::{Cell, http2_error_cell, refusal_cell};
 use crate::clock::Clock;
 use crate::connection::{Connection, Request, RequestLine, Taken};
 use crate::counting::Begun;
@@ -309,20 +309,47 @@ impl<A: Application> State<A> {
             return if self.read_preface(key, config) { self.next_call(key, config) } else { None };
         }
         let now = self.clock.now();
-        match connection.take_request(&mut self.buffer, &mut self.line, &now) {
+        let taken = connection.take_request(&mut self.buffer, &mut self.line, &now);
+        if connection.http.is_multiplexed() {
+            self.look_at_streams(key);
+        }
+        match taken {
             Taken::Request(request) => self.begin(key, request, config),
             Taken::Refused(error) => {
-                self.problems.push(Problem::Request { client: connection.own_ends.client.clone(), error });
+                let client = self.connections.get_mut(key)?.own_ends.client.clone();
+                self.problems.push(Problem::Request { client, error });
                 self.count_refused(key, error.status());
                 self.enqueue(key);
                 None
             }
+            Taken::Violation(error) => {
+                self.violated(key, error);
+                None
+            }
+            Taken::Broken(error) => {
+                let client = self.connections.get_mut(key)?.own_ends.client.clone();
+                self.row.add(http2_error_cell(error.code()), 1);
+                self.problems.push(Problem::Http2 { client, error });
+                self.enqueue(key);
+                None
+            }
             Taken::Nothing => {
-                if connection.is_over(&mut self.buffer, &now) || connection.has_input() {
+                let connection = self.connections.get_mut(key)?;
+                if connection.is_over(&mut self.buffer, &self.clock.now()) || connection.has_input() {
                     self.enqueue(key);
                 }
                 None
             }
+        }
+    }
+
+    /// What has come for the streams of a connection, or for the connection itself: tells whoever waits for it, and has
+    /// written what there is to say.
+    fn look_at_streams(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        wake_changed(key, connection, &mut self.wakes);
+        if !connection.http.transmit().is_empty() {
+            self.enqueue(key);
         }
     }
 
@@ -493,7 +520,7 @@ impl<A: Application> State<A> {
             let Some(connection) = self.connections.get_mut(key) else { continue };
             connection.write(&mut self.buffer, &self.clock.now());
             let order = connection.ahead.take_order();
-            wake_senders(key, connection, &mut self.wakes);
+            wake_changed(key, connection, &mut self.wakes);
             if let Some(order) = order {
                 self.order_reading(key, order);
             }
@@ -520,8 +547,10 @@ impl<A: Application> State<A> {
 
     /// Nobody will name the exchange any more.
     pub(crate) fn forget(&mut self, id: ExchangeId) {
-        if let Some(connection) = self.connections.get_mut(key_of(id)) {
-            connection.exchanges.end(id.sequence);
+        let Some(connection) = self.connections.get_mut(key_of(id)) else { return };
+        if let Some(mut exchange) = connection.exchanges.end(id.sequence) {
+            connection.http.release(id.sequence);
+            self.count_ended(&mut exchange);
         }
     }
 }
@@ -553,14 +582,29 @@ fn wake_disconnected<A: Application>(key: Key, connection: &mut Connection<A>, w
     }
 }
 
-/// Tells whoever waits to send that there is room.
-fn wake_senders<A: Application>(key: Key, connection: &mut Connection<A>, wakes: &mut Vec<(ExchangeId, Wake)>) {
-    let http = &mut connection.http;
-    for (number, exchange) in connection.exchanges.each().filter(|(_, exchange)| exchange.send_waiting) {
-        if http.unsent(number) <= LOW_WATER || http.disconnected(number) {
-            exchange.send_waiting = false;
-            wakes.push((exchange_id(key, number), Wake::Send));
+/// Tells whoever waits to send that there is room; in HTTP/2, whoever waits for anything of a stream that has changed.
+fn wake_changed<A: Application>(key: Key, connection: &mut Connection<A>, wakes: &mut Vec<(ExchangeId, Wake)>) {
+    let number = connection.exchanges.current();
+    if !connection.http.is_multiplexed() {
+        return wake_sender(exchange_id(key, number), connection, wakes);
+    }
+    while let Some(stream) = connection.http.take_changed() {
+        let id = exchange_id(key, stream);
+        wake_sender(id, connection, wakes);
+        let waiting = connection.exchanges.get(stream).filter(|exchange| exchange.receive_waiting);
+        if let Some(exchange) = waiting {
+            exchange.receive_waiting = false;
+            wakes.push((id, Wake::Receive));
         }
+    }
+}
+
+fn wake_sender<A: Application>(id: ExchangeId, connection: &mut Connection<A>, wakes: &mut Vec<(ExchangeId, Wake)>) {
+    let number = id.sequence;
+    let Some(exchange) = connection.exchanges.get(number).filter(|exchange| exchange.send_waiting) else { return };
+    if connection.http.unsent(number) <= LOW_WATER || connection.http.disconnected(number) {
+        exchange.send_waiting = false;
+        wakes.push((id, Wake::Send));
     }
 }
 

@@ -220,6 +220,11 @@ impl<B: AsRef<[u8]>> Connection<B> {
         }
     }
 
+    /// Its bounds and times.
+    pub fn limits(&self) -> &Rc<Limits> {
+        &self.limits
+    }
+
     /// What waits to be written; a head that is held back is not in it.
     pub fn transmit(&mut self) -> &mut Transmit<B> {
         &mut self.transmit

@@ -9,15 +9,18 @@ use asgi::{Extensions, Headers, Message, Outcome, ResponseStart, SendError};
 
 use super::{Answer, Closing, Drain, Finished, Step};
 use crate::error::TimeoutKind;
-use crate::http1;
 use crate::limits::{Limits, Now};
 use crate::transmit::{Content, Transmit};
 use crate::websocket::WebSocket;
+use crate::{http1, http2};
 
 /// The protocol of one connection.
+#[expect(clippy::large_enum_variant, reason = "HTTP/1 is the common case, and costs no look elsewhere")]
 pub enum Protocol<B> {
     /// HTTP/1.0 or HTTP/1.1.
     Http1(http1::Connection<B>),
+    /// HTTP/2.
+    Http2(Box<http2::Connection<B>>),
 }
 
 /// The connection.
@@ -31,6 +34,32 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     pub fn handle_input<'b>(&'b mut self, input: &'b mut [u8], now: &Now<'_>) -> Step<'b> {
         match self {
             Self::Http1(http) => http.handle_input(input, now),
+            Self::Http2(http) => http.handle_input(input, now),
+        }
+    }
+
+    /// Whether exchanges share the connection.
+    pub fn is_multiplexed(&self) -> bool {
+        matches!(self, Self::Http2(_))
+    }
+
+    /// Whether the client may begin with HTTP/2 instead (RFC 9113 section 3.3).
+    pub fn may_become_http2(&self) -> bool {
+        matches!(self, Self::Http1(http) if http.limits().http2.is_some())
+    }
+
+    /// The client speaks HTTP/2: nothing of its input has been handed in yet.
+    pub fn become_http2(&mut self, now: Instant) {
+        if let Self::Http1(http) = self {
+            *self = Self::Http2(Box::new(http2::Connection::new(Rc::clone(http.limits()), now)));
+        }
+    }
+
+    /// A stream whose waiting receiver or sender should look again; each is told once for each change.
+    pub fn take_changed(&mut self) -> Option<u32> {
+        match self {
+            Self::Http1(_) => None,
+            Self::Http2(http) => http.take_changed(),
         }
     }
 
@@ -38,6 +67,7 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     pub fn takes_requests(&self) -> bool {
         match self {
             Self::Http1(http) => !http.exchange_is_open(),
+            Self::Http2(_) => true,
         }
     }
 
@@ -45,13 +75,14 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     pub fn has_open_exchange(&self) -> bool {
         match self {
             Self::Http1(http) => http.exchange_is_open(),
+            Self::Http2(http) => http.has_open_exchange(),
         }
     }
 
     /// The first byte of the protocol can come from now on: what was ahead of it, a TLS handshake, is over.
     pub fn handle_connected(&mut self, now: Instant) {
-        match self {
-            Self::Http1(http) => http.handle_connected(now),
+        if let Self::Http1(http) = self {
+            http.handle_connected(now);
         }
     }
 
@@ -59,6 +90,7 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     pub fn handle_end_of_input(&mut self) {
         match self {
             Self::Http1(http) => http.handle_end_of_input(),
+            Self::Http2(http) => http.handle_end_of_input(),
         }
     }
 
@@ -66,6 +98,7 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     pub fn handle_lost(&mut self) {
         match self {
             Self::Http1(http) => http.handle_lost(),
+            Self::Http2(http) => http.handle_lost(),
         }
     }
 
@@ -73,6 +106,7 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     pub fn handle_timeout(&mut self, now: &Now<'_>) -> Option<TimeoutKind> {
         match self {
             Self::Http1(http) => http.handle_timeout(now),
+            Self::Http2(http) => http.handle_timeout(now),
         }
     }
 
@@ -80,6 +114,7 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     pub fn handle_written(&mut self, now: &Now<'_>) {
         match self {
             Self::Http1(http) => http.handle_written(now),
+            Self::Http2(http) => http.handle_written(now),
         }
     }
 
@@ -87,6 +122,7 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     pub fn transmit(&mut self) -> &mut Transmit<B> {
         match self {
             Self::Http1(http) => http.transmit(),
+            Self::Http2(http) => http.transmit(),
         }
     }
 
@@ -94,6 +130,7 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     pub fn next_timeout(&self) -> Option<Instant> {
         match self {
             Self::Http1(http) => http.next_timeout(),
+            Self::Http2(http) => http.next_timeout(),
         }
     }
 
@@ -101,6 +138,7 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     pub fn closing(&self) -> Closing {
         match self {
             Self::Http1(http) => http.closing(),
+            Self::Http2(http) => http.closing(),
         }
     }
 
@@ -108,6 +146,7 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     pub fn wants_input(&self) -> bool {
         match self {
             Self::Http1(http) => http.wants_input(),
+            Self::Http2(http) => http.wants_input(),
         }
     }
 
@@ -115,6 +154,7 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     pub fn is_idle(&self) -> bool {
         match self {
             Self::Http1(http) => http.is_idle(),
+            Self::Http2(http) => http.is_idle(),
         }
     }
 
@@ -122,6 +162,7 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     pub fn release_memory(&mut self) {
         match self {
             Self::Http1(http) => http.release_memory(),
+            Self::Http2(http) => http.release_memory(),
         }
     }
 
@@ -129,6 +170,7 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     pub fn drain(&mut self, drain: Drain) {
         match self {
             Self::Http1(http) => http.drain(drain),
+            Self::Http2(http) => http.drain(drain),
         }
     }
 
@@ -136,6 +178,7 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     pub fn websocket_restart(&mut self, now: &Now<'_>) {
         match self {
             Self::Http1(http) => http.websocket_restart(now),
+            Self::Http2(http) => http.websocket_restart(now),
         }
     }
 
@@ -143,6 +186,7 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     pub fn take_round_trip(&mut self) -> Option<Duration> {
         match self {
             Self::Http1(http) => http.take_round_trip(),
+            Self::Http2(http) => http.take_round_trip(),
         }
     }
 }
@@ -150,72 +194,82 @@ impl<B: AsRef<[u8]>> Protocol<B> {
 /// One exchange.
 impl<B: AsRef<[u8]>> Protocol<B> {
     /// Bytes of its response that wait; in HTTP/1, all that wait.
-    pub fn unsent(&mut self, _stream: u32) -> u64 {
+    pub fn unsent(&mut self, stream: u32) -> u64 {
         match self {
             Self::Http1(http) => http.transmit().len(),
+            Self::Http2(http) => http.unsent(stream),
         }
     }
 
     /// Whether a request was given out whose response is not whole, or a WebSocket that is not closed, and whose client is there.
-    pub fn exchange_is_open(&self, _stream: u32) -> bool {
+    pub fn exchange_is_open(&self, stream: u32) -> bool {
         match self {
             Self::Http1(http) => http.exchange_is_open(),
+            Self::Http2(http) => http.exchange_is_open(stream),
         }
     }
 
     /// Whether the body of the request has been given out whole, and nothing can follow it.
-    pub fn request_complete(&self, _stream: u32) -> bool {
+    pub fn request_complete(&self, stream: u32) -> bool {
         match self {
             Self::Http1(http) => http.request_complete(),
+            Self::Http2(http) => http.request_complete(stream),
         }
     }
 
     /// Whether the exchange lost its client, or its WebSocket was closed by either side.
-    pub fn disconnected(&self, _stream: u32) -> bool {
+    pub fn disconnected(&self, stream: u32) -> bool {
         match self {
             Self::Http1(http) => http.disconnected(),
+            Self::Http2(http) => http.disconnected(stream),
         }
     }
 
     /// What the exchange can do beyond the core.
-    pub fn extensions(&self, _stream: u32) -> Extensions {
+    pub fn extensions(&self, stream: u32) -> Extensions {
         match self {
             Self::Http1(http) => http.extensions(),
+            Self::Http2(http) => http.extensions(stream),
         }
     }
 
     /// Of a response body that ended before its promised length: (promised, sent) in bytes (HTTP-21).
-    pub fn shortfall(&self, _stream: u32) -> Option<(u64, u64)> {
+    pub fn shortfall(&self, stream: u32) -> Option<(u64, u64)> {
         match self {
             Self::Http1(http) => http.shortfall(),
+            Self::Http2(http) => http.shortfall(stream),
         }
     }
 
     /// The status of the response, once it has started.
-    pub fn response_status(&self, _stream: u32) -> Option<u16> {
+    pub fn response_status(&self, stream: u32) -> Option<u16> {
         match self {
             Self::Http1(http) => http.response_status(),
+            Self::Http2(http) => http.response_status(stream),
         }
     }
 
     /// How many bytes of the response's body have been sent, its framing not counted.
-    pub fn response_body_bytes(&self, _stream: u32) -> u64 {
+    pub fn response_body_bytes(&self, stream: u32) -> u64 {
         match self {
             Self::Http1(http) => http.response_body_bytes(),
+            Self::Http2(http) => http.response_body_bytes(stream),
         }
     }
 
     /// The application called `receive`: the next part of the body is wanted.
-    pub fn want_body(&mut self, _stream: u32, now: &Now<'_>) {
+    pub fn want_body(&mut self, stream: u32, now: &Now<'_>) {
         match self {
             Self::Http1(http) => http.want_body(now),
+            Self::Http2(http) => http.want_body(stream, now),
         }
     }
 
     /// Has the response carry this field, unless the application says it itself. `name` is in lowercase.
-    pub fn set_response_field(&mut self, _stream: u32, name: &[u8], value: &[u8]) {
+    pub fn set_response_field(&mut self, stream: u32, name: &[u8], value: &[u8]) {
         match self {
             Self::Http1(http) => http.set_response_field(name, value),
+            Self::Http2(http) => http.set_response_field(stream, name, value),
         }
     }
 
@@ -223,9 +277,10 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     ///
     /// # Errors
     /// Where it may not come now or cannot be sent; nothing has changed then.
-    pub fn start(&mut self, _stream: u32, start: &ResponseStart) -> Result<(), SendError> {
+    pub fn start(&mut self, stream: u32, start: &ResponseStart) -> Result<(), SendError> {
         match self {
             Self::Http1(http) => http.start(start),
+            Self::Http2(http) => http.start(stream, start),
         }
     }
 
@@ -233,9 +288,10 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     ///
     /// # Errors
     /// Where it may not come now or cannot be sent; nothing has changed then.
-    pub fn body(&mut self, _stream: u32, content: Content<B>, more_body: bool, now: &Now<'_>) -> Result<(), SendError> {
+    pub fn body(&mut self, stream: u32, content: Content<B>, more_body: bool, now: &Now<'_>) -> Result<(), SendError> {
         match self {
             Self::Http1(http) => http.body(content, more_body, now),
+            Self::Http2(http) => http.body(stream, content, more_body, now),
         }
     }
 
@@ -243,9 +299,10 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     ///
     /// # Errors
     /// Where it may not come now or cannot be sent; nothing has changed then.
-    pub fn pathsend(&mut self, _stream: u32, file: File, count: u64, now: &Now<'_>) -> Result<(), SendError> {
+    pub fn pathsend(&mut self, stream: u32, file: File, count: u64, now: &Now<'_>) -> Result<(), SendError> {
         match self {
             Self::Http1(http) => http.pathsend(file, count, now),
+            Self::Http2(http) => http.pathsend(stream, file, count, now),
         }
     }
 
@@ -255,13 +312,14 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     /// Where it may not come now or cannot be sent; nothing has changed then.
     pub fn trailers(
         &mut self,
-        _stream: u32,
+        stream: u32,
         headers: &Headers,
         more_trailers: bool,
         now: &Now<'_>,
     ) -> Result<(), SendError> {
         match self {
             Self::Http1(http) => http.trailers(headers, more_trailers, now),
+            Self::Http2(http) => http.trailers(stream, headers, more_trailers, now),
         }
     }
 
@@ -269,44 +327,50 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     ///
     /// # Errors
     /// Where it may not come now or cannot be sent; nothing has changed then.
-    pub fn early_hint(&mut self, _stream: u32, links: &[Vec<u8>]) -> Result<(), SendError> {
+    pub fn early_hint(&mut self, stream: u32, links: &[Vec<u8>]) -> Result<(), SendError> {
         match self {
             Self::Http1(http) => http.early_hint(links),
+            Self::Http2(http) => http.early_hint(stream, links),
         }
     }
 
     /// The application's call ended (ERR-04 to ERR-07).
-    pub fn finish(&mut self, _stream: u32, outcome: Outcome, now: &Now<'_>) -> Finished {
+    pub fn finish(&mut self, stream: u32, outcome: Outcome, now: &Now<'_>) -> Finished {
         match self {
             Self::Http1(http) => http.finish(outcome, now),
+            Self::Http2(http) => http.finish(stream, outcome, now),
         }
     }
 
     /// The server itself answers with a status and its phrase; a response that has begun is broken instead.
-    pub fn refuse(&mut self, _stream: u32, status: u16, now: &Now<'_>) {
+    pub fn refuse(&mut self, stream: u32, status: u16, now: &Now<'_>) {
         match self {
             Self::Http1(http) => http.refuse(status, now),
+            Self::Http2(http) => http.refuse(stream, status, now),
         }
     }
 
     /// The server itself answers the exchange; the connection goes on unless the answer says otherwise.
-    pub fn respond(&mut self, _stream: u32, answer: &Answer<'_>, now: &Now<'_>) {
+    pub fn respond(&mut self, stream: u32, answer: &Answer<'_>, now: &Now<'_>) {
         match self {
             Self::Http1(http) => http.respond(answer, now),
+            Self::Http2(http) => http.respond(stream, answer, now),
         }
     }
 
     /// The WebSocket that the request asks for, from its handshake on.
-    pub fn websocket(&mut self, _stream: u32) -> Option<&mut WebSocket> {
+    pub fn websocket(&mut self, stream: u32) -> Option<&mut WebSocket> {
         match self {
             Self::Http1(http) => http.websocket(),
+            Self::Http2(http) => http.websocket(stream),
         }
     }
 
     /// The same for whoever outlives the connection.
-    pub fn take_websocket(&mut self, _stream: u32) -> Option<Box<WebSocket>> {
+    pub fn take_websocket(&mut self, stream: u32) -> Option<Box<WebSocket>> {
         match self {
             Self::Http1(http) => http.take_websocket(),
+            Self::Http2(http) => http.take_websocket(stream),
         }
     }
 
@@ -316,13 +380,14 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     /// Where it may not come now or cannot be sent; nothing has changed then.
     pub fn websocket_accept(
         &mut self,
-        _stream: u32,
+        stream: u32,
         subprotocol: Option<&str>,
         headers: &Headers,
         now: &Now<'_>,
     ) -> Result<(), SendError> {
         match self {
             Self::Http1(http) => http.websocket_accept(subprotocol, headers, now),
+            Self::Http2(http) => http.websocket_accept(stream, subprotocol, headers, now),
         }
     }
 
@@ -330,9 +395,10 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     ///
     /// # Errors
     /// Where it may not come now or cannot be sent; nothing has changed then.
-    pub fn websocket_close(&mut self, _stream: u32, code: u16, reason: &str, now: &Now<'_>) -> Result<(), SendError> {
+    pub fn websocket_close(&mut self, stream: u32, code: u16, reason: &str, now: &Now<'_>) -> Result<(), SendError> {
         match self {
             Self::Http1(http) => http.websocket_close(code, reason, now),
+            Self::Http2(http) => http.websocket_close(stream, code, reason, now),
         }
     }
 
@@ -340,9 +406,10 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     ///
     /// # Errors
     /// Where it may not come now or cannot be sent; nothing has changed then.
-    pub fn websocket_response_start(&mut self, _stream: u32, start: &ResponseStart) -> Result<(), SendError> {
+    pub fn websocket_response_start(&mut self, stream: u32, start: &ResponseStart) -> Result<(), SendError> {
         match self {
             Self::Http1(http) => http.websocket_response_start(start),
+            Self::Http2(http) => http.websocket_response_start(stream, start),
         }
     }
 
@@ -352,13 +419,14 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     /// Where it may not come now or cannot be sent; nothing has changed then.
     pub fn websocket_response_body(
         &mut self,
-        _stream: u32,
+        stream: u32,
         content: Content<B>,
         more_body: bool,
         now: &Now<'_>,
     ) -> Result<(), SendError> {
         match self {
             Self::Http1(http) => http.websocket_response_body(content, more_body, now),
+            Self::Http2(http) => http.websocket_response_body(stream, content, more_body, now),
         }
     }
 
@@ -366,19 +434,35 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     ///
     /// # Errors
     /// Where it may not come now or the WebSocket is closed; nothing has changed then.
-    pub fn websocket_send<T>(&mut self, _stream: u32, message: Message<B, T>, now: &Now<'_>) -> Result<(), SendError>
+    pub fn websocket_send<T>(&mut self, stream: u32, message: Message<B, T>, now: &Now<'_>) -> Result<(), SendError>
     where
         T: AsRef<str> + Into<B>,
     {
         match self {
             Self::Http1(http) => http.websocket_send(message, now),
+            Self::Http2(http) => http.websocket_send(stream, message, now),
         }
     }
 
-    /// The application waits for a message, or does not any more.
-    pub fn want_message(&mut self, _stream: u32, wanted: bool) {
+    /// The application waits for a message, or does not any more. In HTTP/2 messages are kept as they come.
+    pub fn want_message(&mut self, wanted: bool) {
+        if let Self::Http1(http) = self {
+            http.want_message(wanted);
+        }
+    }
+
+    /// A part of the body that has come and was kept, and whether it is the last: in HTTP/2.
+    pub fn take_body<T>(&mut self, stream: u32, now: &Now<'_>, take: impl FnOnce(&[u8]) -> T) -> Option<(T, bool)> {
         match self {
-            Self::Http1(http) => http.want_message(wanted),
+            Self::Http1(_) => None,
+            Self::Http2(http) => http.take_body(stream, now, take),
+        }
+    }
+
+    /// The exchange will not be named again: its application call has ended.
+    pub fn release(&mut self, stream: u32) {
+        if let Self::Http2(http) = self {
+            http.release(stream);
         }
     }
 }

@@ -52,6 +52,9 @@ impl<A: Application> Connection<A> {
                 Came::Plain(plain) => return Some(plain),
                 Came::Opened(plain) => {
                     self.http.handle_connected(now.instant);
+                    if self.tls.as_ref().is_some_and(|tls| tls.is_http2()) {
+                        self.become_http2(now);
+                    }
                     // Tickets go with the response.
                     if plain > 0 {
                         return Some(plain);

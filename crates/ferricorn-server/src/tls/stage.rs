@@ -138,7 +138,6 @@ impl Stage {
     }
 
     /// Whether HTTP/2 was agreed on (RFC 7301).
-    #[expect(dead_code, reason = "connections are about to speak it")]
     pub(crate) fn is_http2(&self) -> bool {
         self.session.alpn_protocol() == Some(b"h2")
     }
