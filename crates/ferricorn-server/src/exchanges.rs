@@ -114,8 +114,12 @@ impl<A: Application> State<A> {
         if socket.has_event(ended) {
             let event = socket.receive(ended, |message| taken(take, message));
             // There may be room now for input that waits.
-            if ended || connection.has_input() {
+            let violation = connection.http.feed_websocket(number, &now);
+            if ended || connection.has_input() || !connection.http.transmit().is_empty() {
                 self.enqueue(key);
+            }
+            if let Some(error) = violation {
+                self.violated(key, error);
             }
             return event.map_or(Poll::Pending, Poll::Ready);
         }

@@ -11,7 +11,7 @@ use super::{Answer, Closing, Drain, Finished, Step};
 use crate::error::TimeoutKind;
 use crate::limits::{Limits, Now};
 use crate::transmit::{Content, Transmit};
-use crate::websocket::WebSocket;
+use crate::websocket::{ProtocolError, WebSocket};
 use crate::{http1, http2};
 
 /// The protocol of one connection.
@@ -448,6 +448,15 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     pub fn want_message(&mut self, wanted: bool) {
         if let Self::Http1(http) = self {
             http.want_message(wanted);
+        }
+    }
+
+    /// The application has taken a message: in HTTP/2, what waited for that is read. How the peer broke the protocol there,
+    /// if it did.
+    pub fn feed_websocket(&mut self, stream: u32, now: &Now<'_>) -> Option<ProtocolError> {
+        match self {
+            Self::Http1(_) => None,
+            Self::Http2(http) => http.feed_websocket(stream, now),
         }
     }
 
