@@ -46,11 +46,14 @@ class BrokenConnection:
 
 
 class BrokenStream:
-    """RST_STREAM with one of `codes`, or a connection error with one (section 5.4.2)."""
+    """RST_STREAM with one of `codes`, or a connection error with one (section 5.4.2).
 
-    def __init__(self, *codes: Code, stream: int = 1) -> None:
+    The latter with a remark, unless `or_connection` says that one is as good as the other."""
+
+    def __init__(self, *codes: Code, stream: int = 1, or_connection: bool = False) -> None:
         self.codes = codes
         self.stream = stream
+        self.or_connection = or_connection
 
     def __str__(self) -> str:
         return f"stream error {_or(self.codes)}"
@@ -58,7 +61,8 @@ class BrokenStream:
     def check(self, peer: Peer) -> list[str]:
         while (frame := peer.next_frame()) is not None:
             if frame.type == Type.GOAWAY:
-                return BrokenConnection(*self.codes).goaway(peer, frame) or ["GOAWAY in place of RST_STREAM"]
+                remarks = BrokenConnection(*self.codes).goaway(peer, frame)
+                return remarks if remarks or self.or_connection else ["GOAWAY in place of RST_STREAM"]
             if frame.type == Type.RST_STREAM:
                 return self._reset(frame)
         return ["no RST_STREAM, no GOAWAY"]
@@ -72,7 +76,7 @@ class BrokenStream:
 
 
 class Refusal(BrokenStream):
-    """A stream error, or a response of 400 to 499: a server may say what was wrong (section 8.1.1)."""
+    """A stream error, or a response of 400 to 499 or 501: a server may say what was wrong (section 8.1.1)."""
 
     def __str__(self) -> str:
         return f"{super().__str__()}, or 4xx"
@@ -84,7 +88,8 @@ class Refusal(BrokenStream):
         except FailedError:
             if not any(frame.ends_stream and frame.stream == self.stream for frame in peer.read[before:]):
                 raise
-        if not 400 <= (status := peer.response(self.stream).status) < 500:
+        status = peer.response(self.stream).status
+        if status != 501 and not 400 <= status < 500:
             raise FailedError(f"the status is {status}")
         return []
 

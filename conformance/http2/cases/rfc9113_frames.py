@@ -79,7 +79,9 @@ def _(peer: Peer) -> None:
     peer.send(frames.settings(*[(0xFF, 1)] * (largest(peer) // 6 + 1)))
 
 
-@case("4.2", "4.2", "a frame of an unknown type above SETTINGS_MAX_FRAME_SIZE", BrokenStream(Code.FRAME_SIZE_ERROR))
+@case(
+    "4.2", "4.2", "a frame of an unknown type above SETTINGS_MAX_FRAME_SIZE", BrokenConnection(Code.FRAME_SIZE_ERROR)
+)
 def _(peer: Peer) -> None:
     peer.send(frames.frame(0x16, 0, 0, bytes(largest(peer) + 1)))
 
@@ -139,7 +141,7 @@ def _(peer: Peer) -> None:
         if frame.type == Type.WINDOW_UPDATE:
             room[frame.stream] += int.from_bytes(frame.payload)
     least = min(room.values())
-    padded = frames.data(1, b"", padding=255)
+    padded = frames.data(1, bytes(100), padding=155)
     peer.send(padded * (least // 256))
     peer.wait_for(lambda frame: frame.type == Type.WINDOW_UPDATE, "WINDOW_UPDATE")
 

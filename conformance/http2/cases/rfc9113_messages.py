@@ -202,7 +202,7 @@ def _(peer: Peer) -> None:
 
 
 def connect(place: str, section: str, what: str, *given: Field) -> None:
-    @case(place, section, what, MALFORMED)
+    @case(place, section, what, INVALID)
     def _(peer: Peer) -> None:
         peer.send(frames.headers(1, fields.plain([(b":method", b"CONNECT"), *given])))
 

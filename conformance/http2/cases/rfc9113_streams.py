@@ -105,7 +105,8 @@ def _(peer: Peer) -> None:
     told = reset_or_goaway(peer)
     if told.stream != refused:
         raise FailedError(f"{told}, though stream {refused} is the one above the limit")
-    peer.send(frames.rst_stream(1), frames.ping())
+    peer.send(frames.data(1, end=True))
+    peer.response()
     peer.send(frames.headers(refused + 2, peer.request(b"GET", b"/fields", (b"x-refused", b"entered"))))
     if b"x-refused: entered\n" not in peer.response(refused + 2).body:
         raise FailedError("the field was lost with the stream that was refused")

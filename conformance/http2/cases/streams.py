@@ -68,7 +68,7 @@ def _(peer: Peer) -> None:
     peer.send(frames.headers(1, peer.request(b"POST"), end=False), frames.data(1, bytes(frames.FRAME_SIZE), end=True))
 
 
-@case("4.2", "4.2", "DATA above SETTINGS_MAX_FRAME_SIZE", BrokenStream(Code.FRAME_SIZE_ERROR))
+@case("4.2", "4.2", "DATA above SETTINGS_MAX_FRAME_SIZE", BrokenStream(Code.FRAME_SIZE_ERROR, or_connection=True))
 def _(peer: Peer) -> None:
     opening = frames.headers(1, peer.request(b"POST"), end=False)
     peer.send(opening, frames.data(1, bytes(largest(peer) + 1), end=True))

@@ -187,6 +187,18 @@ impl<B: AsRef<[u8]>> Connection<B> {
         Ok(())
     }
 
+    /// A frame on a stream that was reset. It is let go where it was on its way; the peer that has reset the stream itself
+    /// is told, once (section 5.1).
+    pub(super) fn after_reset(&mut self, slot: usize) -> Result<(), ConnectionError> {
+        let stream = &mut self.streams[slot];
+        if std::mem::replace(&mut stream.reset_sent, true) {
+            return Ok(());
+        }
+        let id = stream.id;
+        self.bounds.count(Bound::StreamError, self.instant)?;
+        self.control(|buffer| frame::write_reset(buffer, id, ErrorCode::StreamClosed))
+    }
+
     /// Ends a stream for the server's own reasons.
     pub(super) fn reset(&mut self, slot: usize, code: ErrorCode) {
         let stream = &mut self.streams[slot];

@@ -197,6 +197,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
         let valid = self.requests.read_trailers(block, limit).map_err(ConnectionError::Compression)?;
         let stream = &self.streams[slot];
         if stream.reset {
+            self.after_reset(slot)?;
             return Ok(Advance::Consumed(0));
         }
         if stream.receive.ended {
@@ -265,7 +266,11 @@ impl<B: AsRef<[u8]>> Connection<B> {
             return Ok(Err(None));
         };
         let stream = &mut self.streams[slot];
-        if stream.reset || stream.receive.unwanted && !stream.receive.ended {
+        if stream.reset {
+            self.after_reset(slot)?;
+            return Ok(Err(None));
+        }
+        if stream.receive.unwanted && !stream.receive.ended {
             return Ok(Err(None));
         }
         if stream.receive.ended {

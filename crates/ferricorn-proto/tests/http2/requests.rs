@@ -3,7 +3,7 @@
 use asgi::Outcome;
 use ferricorn_proto::Finished;
 
-use super::support::{DATA, Driver, END_STREAM, Event, Got, frame, plain};
+use super::support::{DATA, Driver, END_STREAM, Event, Got, RST_STREAM, frame, plain};
 
 /// RFC 9113 section 3.4: the server's SETTINGS are its first frame.
 #[test]
@@ -51,4 +51,17 @@ fn a_body_is_taken_and_its_window_given_back() {
     assert!(driver.take_body(1).is_none());
     driver.respond(1, 204, &[], b"");
     assert_eq!(driver.frames(), [Got::Headers(1, ":status: 204".to_owned(), true)]);
+}
+
+/// RFC 9113 section 5.1: frames on a stream that the peer has reset itself are its error, which it is told once.
+#[test]
+fn frames_behind_a_reset_of_the_peer_are_refused_once() {
+    for trailers in [false, true] {
+        let mut driver = Driver::open_with(plain(), &[]);
+        let first = driver.request(1, "POST /", &[], false);
+        driver.feed(&[first, frame(RST_STREAM, 0, 1, &8_u32.to_be_bytes())].concat());
+        let behind = if trailers { driver.request(1, "POST /", &[], true) } else { frame(DATA, END_STREAM, 1, b"late") };
+        driver.feed(&behind.repeat(2));
+        assert_eq!(driver.frames(), [Got::Reset(1, 5)], "trailers: {trailers}");
+    }
 }
