@@ -25,8 +25,8 @@ UNTESTABLE = {
     "HTTP-30": "about servers below spec_version 2.4; 2.5 is advertised, see SCP-04 and HTTP-28",
     "HTTP-33": HTTP_2,
     "EXT-04": f"{HTTP_2}, and not advertised there, see EXT-05",
-    "EXT-18": "TLS only",
     "EXT-19": f"{PERMISSION}: there are no extensions of our own, see EXT-20",
+    "TLS-09": "a proposal to be watched: it would leave keys out that are given here",
     "CON-13": "shown by running all tests on a free-threaded Python",
 }
 

@@ -93,6 +93,7 @@ fn explain_incompatible(error: &PeerIncompatible, f: &mut fmt::Formatter<'_>) ->
         PeerIncompatible::Tls12NotOffered
         | PeerIncompatible::Tls12NotOfferedOrEnabled
         | PeerIncompatible::Tls13RequiredForQuic
+        | PeerIncompatible::SignatureAlgorithmsExtensionRequired
         | PeerIncompatible::SupportedVersionsExtensionRequired => "the client speaks no version of TLS that is allowed",
         PeerIncompatible::NoCipherSuitesInCommon => "the client and the server have no cipher suite in common",
         PeerIncompatible::NoKxGroupsInCommon => "the client and the server have no key exchange group in common",
@@ -100,6 +101,6 @@ fn explain_incompatible(error: &PeerIncompatible, f: &mut fmt::Formatter<'_>) ->
         | PeerIncompatible::NoSignatureSchemesInCommon => {
             "the client and the server have no signature scheme in common"
         }
-        error => return write!(f, "{:?}", error),
+        error => return write!(f, "the client lacks what is needed here ({error:?})"),
     })
 }
