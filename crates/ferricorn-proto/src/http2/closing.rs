@@ -207,7 +207,10 @@ impl<B: AsRef<[u8]>> Connection<B> {
         }
         stream.reset_sent = true;
         let id = stream.id;
-        self.transmit.append(|buffer| frame::write_reset(buffer, id, code));
+        // Behind the last GOAWAY nothing is said.
+        if self.fate == Fate::Open {
+            self.transmit.append(|buffer| frame::write_reset(buffer, id, code));
+        }
         self.end_stream(slot);
     }
 
@@ -278,15 +281,21 @@ impl<B: AsRef<[u8]>> Connection<B> {
         }
     }
 
+    /// Whether the last stream of a connection that ends is done: nothing is read behind its last frame.
+    pub(super) fn settle_draining(&mut self) {
+        if self.draining == Draining::Last && self.open == 0 && self.fate == Fate::Open {
+            self.fate = Fate::Flush;
+            self.deadline = None;
+        }
+    }
+
     /// Whether the connection has come to its end, or begins to idle.
     pub(super) fn settle_connection(&mut self) {
+        self.settle_draining();
         if self.fate != Fate::Open {
             return;
         }
-        if self.draining == Draining::Last && self.open == 0 {
-            self.fate = Fate::Flush;
-            self.deadline = None;
-        } else if self.deadline.is_none() && self.streams.is_empty() && self.transmit.is_empty() {
+        if self.deadline.is_none() && self.streams.is_empty() && self.transmit.is_empty() {
             self.deadline = Some((self.instant + self.limits.keep_alive, TimeoutKind::KeepAlive));
         }
     }

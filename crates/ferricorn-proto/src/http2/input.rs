@@ -88,11 +88,17 @@ impl<B: AsRef<[u8]>> Connection<B> {
         self.ping.heard(now.instant);
         let mut consumed = 0;
         loop {
-            match self.advance(&mut input[consumed..], now) {
+            let advance = self.advance(&mut input[consumed..], now);
+            if self.block.is_none() && !matches!(advance, Ok(Advance::Starved)) {
+                // What had begun is whole.
+                self.head_due = None;
+            }
+            match advance {
                 Ok(Advance::Consumed(bytes)) => {
                     consumed += bytes;
-                    if self.block.is_none() {
-                        self.head_due = None;
+                    self.settle_draining();
+                    if self.fate != Fate::Open {
+                        consumed = input.len();
                     }
                 }
                 Ok(Advance::Starved) => {
@@ -101,7 +107,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
                     return Step { consumed, event: Ok(None) };
                 }
                 Ok(Advance::Request(bytes, slot, repeated)) => {
-                    self.head_due = None;
+                    self.note_waiting(now);
                     let head = self.request_head(slot, repeated);
                     return Step { consumed: consumed + bytes, event: Ok(Some(Input::Request(head))) };
                 }
@@ -276,14 +282,16 @@ impl<B: AsRef<[u8]>> Connection<B> {
             return Err(ConnectionError::StreamNumber);
         }
         self.bounds.count(Bound::Ignored, self.instant)?;
-        match payload.first_chunk::<5>() {
-            Some(dependency) if payload.len() == 5 => {
-                if dependency_of(*dependency) == head.stream {
-                    self.stream_error(head.stream, ErrorCode::ProtocolError)?;
-                }
+        let (code, error) = match payload.first_chunk::<5>() {
+            Some(_) | None if payload.len() != 5 => (ErrorCode::FrameSizeError, ConnectionError::FrameSize),
+            Some(dependency) if dependency_of(*dependency) == head.stream => {
+                (ErrorCode::ProtocolError, ConnectionError::IdleStream)
             }
-            _ => self.stream_error(head.stream, ErrorCode::FrameSizeError)?,
-        }
+            _ => return Ok(Advance::Consumed(0)),
+        };
+        // A stream that has not begun cannot be reset (section 6.4).
+        self.check_not_idle(head.stream).map_err(|_| error)?;
+        self.stream_error(head.stream, code)?;
         Ok(Advance::Consumed(0))
     }
 

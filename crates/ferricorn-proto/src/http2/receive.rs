@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use super::bounds::Bound;
+use super::closing::Fate;
 use super::error::{ConnectionError, ErrorCode};
 use super::frame::{self, HEAD, Head};
 use super::input::{Advance, Data, Reading};
@@ -22,7 +23,9 @@ impl<B: AsRef<[u8]>> Connection<B> {
         let slot = self.streams.find(stream)?;
         let stream = &mut self.streams[slot];
         let receive = &mut stream.receive;
-        if receive.end_given || receive.buffer.is_empty() && !receive.ended || stream.websocket.is_some() {
+        let has_news = !receive.buffer.is_empty() || receive.ended;
+        // Of a body that was given up, nobody can tell whether this is all.
+        if receive.end_given || receive.unwanted || !has_news || stream.websocket.is_some() {
             return None;
         }
         let taken = take(&receive.buffer);
@@ -315,7 +318,11 @@ impl<B: AsRef<[u8]>> Connection<B> {
         let consumed = bytes + padding;
         match slot {
             Some(slot) if is_whole && data.end && !self.streams[slot].reset => {
-                Ok(self.handle_end(slot, now)?.behind(consumed))
+                let ended = self.handle_end(slot, now)?.behind(consumed);
+                Ok(match (violation, ended) {
+                    (Some(error), Advance::Consumed(bytes)) => Advance::Violation(bytes, error),
+                    (_, ended) => ended,
+                })
             }
             _ => Ok(violation.map_or(Advance::Consumed(consumed), |error| Advance::Violation(consumed, error))),
         }
@@ -324,7 +331,10 @@ impl<B: AsRef<[u8]>> Connection<B> {
     fn take_data(&mut self, slot: usize, bytes: &mut [u8], now: &Now<'_>) -> Feed {
         let stream = &mut self.streams[slot];
         if stream.websocket.is_some() {
-            return self.take_frames(slot, bytes, now);
+            let violation = self.take_frames(slot, bytes, now);
+            // What it says may be its last: the next frame is to find the stream as it would in another read.
+            self.pump(now);
+            return violation;
         }
         stream.receive.buffer.extend_from_slice(bytes);
         // Whoever waits is woken, and asks again if that was not all; its time begins anew then.
@@ -346,6 +356,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
         stream.expects_continue = false;
         if stream.websocket.is_some() {
             self.end_frames(slot, now);
+            self.pump(now);
         }
         if self.streams[slot].receive.asked {
             self.note_changed(slot);
@@ -393,6 +404,9 @@ impl<B: AsRef<[u8]>> Connection<B> {
 
     /// The application has taken so many bytes of a stream: the peer is told when it is half of what it may send.
     pub(super) fn give_back(&mut self, slot: usize, bytes: u32) {
+        if self.fate != Fate::Open {
+            return;
+        }
         self.credit(bytes);
         let most = self.http2.stream_window;
         let stream = &mut self.streams[slot];
@@ -409,7 +423,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
     /// The same of the connection.
     pub(super) fn credit(&mut self, bytes: u32) {
         self.owed += bytes;
-        if self.owed >= self.http2.connection_window.max(DEFAULT_WINDOW).div_ceil(2) {
+        if self.fate == Fate::Open && self.owed >= self.http2.connection_window.max(DEFAULT_WINDOW).div_ceil(2) {
             let owed = std::mem::take(&mut self.owed);
             self.receive_window += i64::from(owed);
             self.transmit.append(|buffer| frame::write_window_update(buffer, 0, owed));
