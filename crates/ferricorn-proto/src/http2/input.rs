@@ -327,14 +327,12 @@ impl<B: AsRef<[u8]>> Connection<B> {
             return Ok(Advance::Consumed(0));
         }
         let before = self.peer;
-        self.peer.read(payload)?;
+        let encoder = &mut self.encoder;
+        self.peer.read(payload, |size| encoder.set_max_table_size(size))?;
         if !matches!(self.reading, Reading::FirstSettings) {
             self.bounds.count(Bound::Answered, self.instant)?;
         }
         self.reading = Reading::Frames;
-        if self.peer.header_table_size != before.header_table_size {
-            self.encoder.set_max_table_size(self.peer.header_table_size);
-        }
         self.move_windows(i64::from(self.peer.initial_window) - i64::from(before.initial_window))?;
         self.control(|buffer| frame::write(buffer, frame::SETTINGS, frame::ACK, 0, &[]))?;
         self.pump(now);

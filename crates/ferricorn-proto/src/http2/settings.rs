@@ -3,7 +3,6 @@
 
 use super::error::ConnectionError;
 use super::frame::{self, DEFAULT_MAX_FRAME};
-use super::hpack::DEFAULT_TABLE_SIZE;
 use super::limits::Limits;
 
 /// The window that every stream and connection begins with (section 6.9.2).
@@ -26,30 +25,29 @@ const NO_RFC7540_PRIORITIES: u16 = 0x9;
 /// What the peer has said, as far as it matters to a server.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
-    pub(super) header_table_size: usize,
     pub(super) initial_window: u32,
     pub(super) max_frame: usize,
 }
 
 impl Settings {
-    pub(super) const DEFAULT: Self =
-        Self { header_table_size: DEFAULT_TABLE_SIZE, initial_window: DEFAULT_WINDOW, max_frame: DEFAULT_MAX_FRAME };
+    pub(super) const DEFAULT: Self = Self { initial_window: DEFAULT_WINDOW, max_frame: DEFAULT_MAX_FRAME };
 
-    /// Takes the payload of a SETTINGS frame, in order; of several values the last counts.
-    pub(super) fn read(&mut self, payload: &[u8]) -> Result<(), ConnectionError> {
+    /// Takes the payload of a SETTINGS frame, in order; of several values the last counts. `resize` is told each size of the
+    /// header table: the compression has to say the smallest of them too (RFC 7541 section 4.2).
+    pub(super) fn read(&mut self, payload: &[u8], mut resize: impl FnMut(usize)) -> Result<(), ConnectionError> {
         let (settings, rest) = payload.as_chunks::<6>();
         if !rest.is_empty() {
             return Err(ConnectionError::FrameSize);
         }
         for [a, b, value @ ..] in settings {
-            self.set(u16::from_be_bytes([*a, *b]), u32::from_be_bytes(*value))?;
+            self.set(u16::from_be_bytes([*a, *b]), u32::from_be_bytes(*value), &mut resize)?;
         }
         Ok(())
     }
 
-    fn set(&mut self, name: u16, value: u32) -> Result<(), ConnectionError> {
+    fn set(&mut self, name: u16, value: u32, resize: &mut impl FnMut(usize)) -> Result<(), ConnectionError> {
         match name {
-            HEADER_TABLE_SIZE => self.header_table_size = value as usize,
+            HEADER_TABLE_SIZE => resize(value as usize),
             ENABLE_PUSH | ENABLE_CONNECT_PROTOCOL | NO_RFC7540_PRIORITIES if value > 1 => {
                 return Err(ConnectionError::Setting);
             }
@@ -83,5 +81,19 @@ pub(super) fn write(buffer: &mut Vec<u8>, limits: &Limits, has_websockets: bool)
     }
     if limits.connection_window > DEFAULT_WINDOW {
         frame::write_window_update(buffer, 0, limits.connection_window - DEFAULT_WINDOW);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 9113 section 6.5.3: values are processed in the order in which they appear.
+    #[test]
+    fn every_size_of_the_table_is_told_and_the_last_window_counts() {
+        let payload = [[0, 1, 0, 0, 0, 0], [0, 4, 0, 0, 0, 7], [0, 1, 0, 0, 16, 0], [0, 4, 0, 0, 0, 9]].concat();
+        let (mut settings, mut sizes) = (Settings::DEFAULT, Vec::new());
+        settings.read(&payload, |size| sizes.push(size)).unwrap();
+        assert_eq!((sizes, settings.initial_window), (vec![0, 4096], 9));
     }
 }
