@@ -52,7 +52,7 @@ def test_what_does_not_go_together_is_told_in_one_sentence(options: dict[str, An
     config = Config("main:app", **options)
     assert contradiction(config) == problem
     with pytest.raises(StartupError) as refusal:
-        tls.check(config)
+        tls.read(config)
     assert str(refusal.value) == f"{problem}."
 
 

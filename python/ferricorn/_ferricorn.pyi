@@ -165,6 +165,10 @@ class Listener:
     def address(self) -> str:
         """As bound, in the syntax of `bind`, with the real port: "127.0.0.1:8000", "[::1]:8000", "unix:/run/a.sock"."""
 
+    @property
+    def plain(self) -> bool:
+        """Whether it speaks no TLS."""
+
     removes_file: bool
     """Whether closing it removes the file of its unix socket: True where `bind` made it. Always False for TCP."""
 

@@ -296,13 +296,15 @@ def _discovered(given: Mapping[str, Setting]) -> str:
 
 def _check(config: Config) -> None:
     """Reads the files that options name. The application is not imported: that may have effects."""
-    from ferricorn import logconfig  # as in logging.py
+    from ferricorn import logconfig, tls  # as in logging.py
 
     try:
         if config.env_file is not None:
             environment.load(config.env_file)
         if config.log_config:
             logconfig.load(config.log_config)
+        if (certificates := tls.read(config)) is not None:
+            click.echo(f"TLS certificates for {certificates}.", err=True)
     except StartupError as error:
         raise click.UsageError(str(error)) from None
     for sentence in environment.unknown():

@@ -130,6 +130,7 @@ class TlsOptions(NetworkOptions):
         TLS,
         "Strict-Transport-Security of every response over TLS: for how many seconds browsers are to use nothing else, "
         'or a whole value such as "max-age=31536000; includeSubDomains".',
+        native=True,
         uvicorn="",
     )
     redirect_http: str | None = option(

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import sys
 import traceback
@@ -27,6 +28,7 @@ from ferricorn.logging import access_log
 from ferricorn.logging import error_log as log
 from ferricorn.server import Server
 from ferricorn.serving import Serving
+from ferricorn.tls import SECRET_BYTES
 
 BEAT_SECONDS: Final = 1.0
 """How often the loop shows that it is alive, as gunicorn's own workers do; the half of a shorter timeout."""
@@ -49,7 +51,7 @@ _MEANINGLESS: Final = ("http", "reset_contextvars")
 
 _OF_THE_SUPERVISOR: Final = (
     *("host", "port", "bind", "uds", "fd", "pid_file", "user", "group", "umask", "metrics_bind", "workers", "preload"),
-    "threads",
+    *("threads", "redirect_http"),
     *("limit_worker_memory", "limit_worker_lifetime", "timeout_worker_healthcheck"),
 )
 """Options that a worker of gunicorn's does not have: sockets and processes are the arbiter's."""
@@ -70,6 +72,9 @@ _WITHOUT_EFFECT: Final = {
     "permit_unconventional_http_version": "such a request is refused",
     "casefold_http_method": "methods are passed on as they came",
     "http_parser": "there is one parser",
+    "ssl_version": "versions 1.2 and 1.3 are spoken; CONFIG_KWARGS may have another ssl_version",
+    "suppress_ragged_eofs": "a connection that ends without a close is no error",
+    "do_handshake_on_connect": "a handshake holds nobody up",
     "asgi_disconnect_grace_period": "a request is not cancelled when its client leaves",
 }
 """gunicorn's settings that its operator may have changed in vain, and why."""
@@ -80,6 +85,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
 
     CONFIG_KWARGS: ClassVar[Mapping[str, Any]] = {}
     """Keywords of `ferricorn.Config` that come before gunicorn's settings."""
+    _ticket_secret: ClassVar[bytes | None] = None
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -91,6 +97,8 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
         """What gunicorn's arbiter calls before it starts workers. Raises RuntimeError for what cannot be served."""
         if problem := _refused(cfg):
             raise RuntimeError(problem)
+        # In the arbiter, from which all workers are forked: each goes on with the sessions of the others.
+        cls._ticket_secret = cls._ticket_secret or secrets.token_bytes(SECRET_BYTES)
         for name, reason in _WITHOUT_EFFECT.items():
             if _is_changed(cfg, name):
                 log.warning("%s has no effect on Ferricorn's worker: %s.", name, reason)
@@ -127,6 +135,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
             self.log.error("%s", error)
             sys.exit(EXIT_STARTUP_FAILURE)
         self._server = _WorkerServer(config, [_adopted(sock) for sock in self.sockets], self)
+        self._server.share_tickets(self._ticket_secret)
         self._server.run()
         if self._aborted:
             sys.exit(1)
@@ -214,6 +223,10 @@ class _WorkerServer(Server):
         self._patience = PATIENCE_SECONDS
         self._gunicorn = worker
 
+    def share_tickets(self, secret: bytes | None) -> None:
+        """TLS sessions go on with every server of the same secret."""
+        self._ticket_secret = secret
+
     def finish(self) -> None:
         """Stops when what runs has ended. To be repeated is without effect: it does not cut a drain delay short."""
         if not self._is_finishing:
@@ -288,9 +301,22 @@ def settings(cfg: Any, log: Any) -> dict[str, Any]:
         "log_level": log.error_log.getEffectiveLevel() if hasattr(log, "error_log") else None,
         "access_log": getattr(log, "access_log_enabled", True) and _has_handlers(log),
     }
+    if cfg.is_ssl:
+        chosen |= _tls_settings(cfg)
     if _is_changed(cfg, "access_log_format"):
         chosen["access_log_format"] = cfg.access_log_format
     return chosen
+
+
+def _tls_settings(cfg: Any) -> dict[str, Any]:
+    """As Python's ssl has it, certificate and key may be one file."""
+    return {
+        "ssl_certfile": cfg.certfile or cfg.keyfile,
+        "ssl_keyfile": cfg.keyfile,
+        "ssl_cert_reqs": cfg.cert_reqs,
+        "ssl_ca_certs": cfg.ca_certs,
+        "ssl_ciphers": cfg.ciphers or "",
+    }
 
 
 def _setting(cfg: Any, name: str, otherwise: Any) -> Any:
@@ -326,8 +352,8 @@ def _translated(keywords: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refused(cfg: Any) -> str:
     """What gunicorn is asked for and this server cannot do, as one sentence; empty where there is no such thing."""
-    if cfg.is_ssl:
-        return "Ferricorn's worker does not speak TLS yet: let a proxy do it, or take certfile and keyfile away."
+    if cfg.is_ssl and _is_changed(cfg, "ssl_context"):
+        return "Ferricorn's worker makes no context of Python's ssl: take the hook ssl_context away."
     if "h2" in _setting(cfg, "http_protocols", ()) or _setting(cfg, "http2_cleartext", "off") != "off":
         return "Ferricorn's worker does not speak HTTP/2 yet: set http_protocols to h1 and http2_cleartext to off."
     if (protocol := _setting(cfg, "protocol", "http")) != "http":

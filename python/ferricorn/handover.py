@@ -19,14 +19,20 @@ from ferricorn._ferricorn import Listener
 
 VARIABLE: Final = "FERRICORN_HANDOVER"
 _READY: Final = b"ready"
+PLAIN: Final = "redirect:"
+"""In front of the address of a socket that never speaks TLS."""
 
 
 class Successor:
     """The new process, as the old one sees it. `listeners` by what has asked for them."""
 
-    def __init__(self, listeners: Mapping[str, Listener], environment: Mapping[str, str]) -> None:
-        """`environment` is what it has to find beside this process's own. Raises OSError where nothing is started."""
+    def __init__(self, listeners: Mapping[str, Listener], environment: Mapping[str, str], secret: bytes) -> None:
+        """`environment` is what it has to find beside this process's own, `secret` what only it may know.
+
+        Raises OSError where nothing is started.
+        """
         self._end, theirs = socket.socketpair()
+        self._end.sendall(secret)
         with theirs:
             sockets = {asked: listener.fileno() for asked, listener in listeners.items()}
             inherited = json.dumps({"sockets": sockets, "tell": theirs.fileno()})
@@ -89,6 +95,16 @@ class Predecessor:
         """0 without one."""
         return os.getppid() if self._tell else 0
 
+    def secret(self, length: int) -> bytes:
+        """What the old process has told this one alone, once; empty where it told nothing, or there is none."""
+        if self._tell is None:
+            return b""
+        try:
+            told = self._tell.recv(length, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return b""
+        return told if len(told) == length else b""
+
     def give(self, wanted: Callable[[str], bool]) -> dict[str, Listener]:
         """Those sockets for which `wanted` says yes to what had asked for them."""
         return {asked: self._listener(asked) for asked in list(self._sockets) if wanted(asked)}
@@ -102,8 +118,8 @@ class Predecessor:
 
     def _listener(self, asked: str) -> Listener:
         descriptor = self._sockets.pop(asked)
-        listener = Listener.bind(f"fd://{descriptor}")
+        listener = Listener.bind(f"fd://{descriptor}", plain=asked.startswith(PLAIN))
         os.close(descriptor)
         # A file of systemd stays: its unit is still there.
-        listener.removes_file = asked.startswith(("unix:", "metrics:unix:"))
+        listener.removes_file = asked.startswith(("unix:", "metrics:unix:", f"{PLAIN}unix:"))
         return listener

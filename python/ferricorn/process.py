@@ -17,10 +17,10 @@ from ferricorn._ferricorn import Listener
 from ferricorn.addresses import expanded
 from ferricorn.config import Config
 from ferricorn.errors import StartupError
-from ferricorn.handover import Predecessor
+from ferricorn.handover import PLAIN, Predecessor
 from ferricorn.logging import error_log as log
 from ferricorn.privileges import Identity
-from ferricorn.serving import bound, closing
+from ferricorn.serving import bound, closed_on_error, closing, redirecting
 from ferricorn.systemd import Passed
 
 _OF_THE_COMMAND: Final = ("pid_file", "user", "group", "umask")
@@ -42,7 +42,9 @@ def prepared(config: Config, predecessor: Predecessor | None = None) -> Iterator
     if config.umask is not None:
         os.umask(config.umask)
     predecessor = predecessor or Predecessor()
-    listeners = _listeners(config, identity, predecessor)
+    plain = _redirecting(config, predecessor)
+    with closed_on_error(plain.values()):
+        listeners = {**_listeners(config, identity, predecessor), **plain}
     with closing(list(listeners.values())), pidfile.written(config.pid_file, instead_of=predecessor.pid):
         yield listeners
 
@@ -80,6 +82,12 @@ def _listeners(config: Config, identity: Identity | None, predecessor: Predecess
     if identity is not None:
         _give_away(made, identity)
     return {asked: (inherited | made)[asked] for asked in wanted}
+
+
+def _redirecting(config: Config, predecessor: Predecessor) -> Mapping[str, Listener]:
+    asked = f"{PLAIN}{config.redirect_address}"
+    inherited = predecessor.give(lambda name: name == asked)
+    return inherited or dict(zip([asked], redirecting(config), strict=False))
 
 
 def _distinct(addresses: Sequence[str]) -> dict[str, str]:

@@ -25,6 +25,7 @@ from ferricorn.systemd import Notifier
 
 EXIT_INTERRUPTED: Final = 130
 """What a shell reports for a program that SIGINT has ended."""
+_STDIN: Final = 0
 _LAST_SECONDS: Final = 2.0
 """How long threads that requests left behind may keep the process after everything else has ended."""
 
@@ -56,15 +57,26 @@ class CommandServer(ProcessServer):
         self._notifier = Notifier.take(os.environ)
         # By a handler of Python's: one of the loop's would not be there before the loop.
         signal.signal(signal.SIGUSR1, lambda *_: logging.reopen())
+        if self.config.is_ssl:
+            self._has_terminal = os.isatty(_STDIN)
+            signal.signal(signal.SIGHUP, lambda *_: self._on_hangup())
         try:
             with unwinding(), process.prepared(self.config) as listeners:
                 self._listeners = list(listeners.values())
+                self._read_certificates()
                 process.become(self.config)
                 self._notifier.status("Starting the application")
                 yield
         except StartupError as error:
             self._notifier.status(str(error))
             raise
+
+    def _on_hangup(self) -> None:
+        """SIGHUP: reads the certificates again. It also comes when the terminal is gone: then nobody else ends this."""
+        if self._has_terminal and not os.isatty(_STDIN):
+            self.should_exit = True
+        elif self._watch is not None:
+            self._watch.reload()
 
     def _announce(self, listeners: Sequence[Listener]) -> None:
         super()._announce(listeners)

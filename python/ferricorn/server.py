@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
@@ -28,9 +28,10 @@ from ferricorn.interface import Application
 from ferricorn.lifespan import Lifespan
 from ferricorn.logging import error_log as log
 from ferricorn.loops import LoopFactory, loop_factory
-from ferricorn.serving import LOOK_SECONDS, Serving, bound, closing, ends_before
+from ferricorn.serving import LOOK_SECONDS, Serving, bound, closed_on_error, closing, ends_before, redirecting
 from ferricorn.signals import Repeat, captured
 from ferricorn.sockets import ListeningServer, adopted
+from ferricorn.tls import Certificates, Watch
 from ferricorn.tracing import traced
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ class Server:
         self._rows: Sequence[int] = ()
         self._others: Sequence[ThreadServer] = ()
         self._repeat = Repeat.HANDLED
+        self._ticket_secret: bytes | None = None
+        self._certificates: Certificates | None = None
+        self._watch: Watch | None = None
         self.addresses: tuple[str, ...] = ()
         """Where it listens, once started, in the syntax of `bind`, with the real port: ("127.0.0.1:8000",)."""
         self.ready = threading.Event()
@@ -179,8 +183,7 @@ class Server:
         self._used = True
         try:
             logging.configure(self.config)
-            tls.check(self.config)
-            with self._process():
+            with self._process(), tls.watched(self._certificates, self.config) as self._watch:
                 yield
         except BaseException as error:
             if isinstance(error, StartupError):
@@ -194,7 +197,12 @@ class Server:
         """What is done to the process, around everything. Here nothing is: it belongs to the program around."""
         if self._listeners is None:
             process.refuse(self.config)
+        self._read_certificates()
         yield
+
+    def _read_certificates(self) -> None:
+        """Before anything changes that reading them may need. Raises StartupError."""
+        self._certificates = tls.read(self.config, self._ticket_secret)
 
     def _settle(self, problem: BaseException | None) -> None:
         if not self._outcome.done():
@@ -252,9 +260,12 @@ class Server:
             yield board, range(self.config.thread_count)
 
     def _listen(self) -> Sequence[Listener]:
-        if self._sockets is not None:
-            return adopted(self._sockets, self.config.backlog)
-        return bound(self.config) if self._listeners is None else self._listeners
+        if self._listeners is not None and self._sockets is None:
+            return self._listeners
+        plain = redirecting(self.config)
+        with closed_on_error(plain):
+            served = bound(self.config) if self._sockets is None else adopted(self._sockets, self.config.backlog)
+        return [*served, *plain]
 
     async def _serve_until_stopped(
         self, adapted: Application, listeners: Sequence[Listener], lifespan: Lifespan
@@ -271,6 +282,7 @@ class Server:
                     limit_reached=self._limit_reached,
                     board=self._board,
                     row=self._rows[0] if self._rows else 0,
+                    tls=self._certificates.context if self._certificates else None,
                 )
                 self._serving = serving
                 self._announce(listeners)
@@ -302,6 +314,7 @@ class Server:
                 row=row,
                 on_limit=lambda limit: self._call_soon(lambda: self._other_reached_limit(limit)),
                 on_end=lambda: self._call_soon(self._other_ended),
+                certificates=self._certificates,
             )
             for row in rows[1:]
         ]
@@ -359,13 +372,15 @@ class Server:
             # What the start made stays: the collector need not walk through it with every full collection.
             gc.collect()
             gc.freeze()
-        self.addresses = tuple(listener.address for listener in listeners)
-        self._say_where()
+        self.addresses = tuple(listener.address for listener in listeners if not listener.plain)
+        self._say_where(listeners)
         self.ready.set()
         self._settle(None)
 
-    def _say_where(self) -> None:
-        say_where(self.addresses)
+    def _say_where(self, listeners: Sequence[Listener]) -> None:
+        if self._certificates is not None:
+            self._certificates.announce()
+        say_where(listeners, self.config)
 
     async def _finish(self, serving: Serving | None, lifespan: Lifespan, patient: bool) -> None:
         """Drains within the graceful timeout, or cuts at once where not `patient`; then lifespan shutdown (LIFE-10)."""
@@ -483,9 +498,18 @@ class Server:
                 self._loop.call_soon_threadsafe(callback)
 
 
-def say_where(addresses: Sequence[str]) -> None:
-    """Logs that the server serves, and where: `addresses` in the syntax of `bind`."""
-    places = ", ".join(map(_as_url, addresses))
+def say_where(listeners: Iterable[Listener], config: Config) -> None:
+    """Logs that the server serves, and where."""
+    scheme = "https" if config.is_ssl else "http"
+    served, plain = [], []
+    for listener in listeners:
+        if listener.plain:
+            plain.append(_as_url(listener.address, "http"))
+        else:
+            served.append(_as_url(listener.address, scheme))
+    places = ", ".join(served)
+    if plain:
+        places += f", redirecting from {', '.join(plain)}"
     log.info("Ferricorn running on %s (Press CTRL+C to quit)", places, extra={"bold": places})
 
 
@@ -502,5 +526,5 @@ def _in_event_loop() -> bool:
     return True
 
 
-def _as_url(address: str) -> str:
-    return address.replace("unix:", "unix socket ", 1) if address.startswith("unix:") else f"http://{address}"
+def _as_url(address: str, scheme: str) -> str:
+    return address.replace("unix:", "unix socket ", 1) if address.startswith("unix:") else f"{scheme}://{address}"

@@ -10,10 +10,10 @@ import contextlib
 import logging
 import math
 import random
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from ferricorn._ferricorn import TICK_SECONDS, Board, Listener, Worker
+from ferricorn._ferricorn import TICK_SECONDS, Board, Listener, TlsContext, Worker
 from ferricorn.addresses import expanded
 from ferricorn.config import Config
 from ferricorn.errors import StartupError
@@ -51,6 +51,22 @@ def bound(config: Config, addresses: Sequence[str] | None = None) -> list[Listen
     return listeners
 
 
+def redirecting(config: Config) -> list[Listener]:
+    """The socket of `redirect_http`, if there is to be one. Raises StartupError."""
+    return [bind(config.redirect_address, config, plain=True)] if config.redirect_address is not None else []
+
+
+@contextlib.contextmanager
+def closed_on_error(listeners: Iterable[Listener]) -> Iterator[None]:
+    """Closes the listeners where something is raised."""
+    try:
+        yield
+    except BaseException:
+        for listener in listeners:
+            listener.close()
+        raise
+
+
 @contextlib.contextmanager
 def closing(listeners: Sequence[Listener]) -> Iterator[Sequence[Listener]]:
     """Closes the listeners in the end."""
@@ -61,11 +77,11 @@ def closing(listeners: Sequence[Listener]) -> Iterator[Sequence[Listener]]:
             listener.close()
 
 
-def bind(address: str, config: Config) -> Listener:
-    """A socket that listens on `address`. Raises StartupError where it cannot be had."""
+def bind(address: str, config: Config, *, plain: bool = False) -> Listener:
+    """A socket that listens on `address`, never with TLS where it is `plain`. Raises StartupError."""
     mode = config.uds_mode & ~(config.umask or 0)
     try:
-        return Listener.bind(address, backlog=config.backlog, mode=mode)
+        return Listener.bind(address, backlog=config.backlog, mode=mode, plain=plain)
     except OSError as error:
         raise StartupError(f"Cannot listen on {address}: {(error.strerror or str(error)).lower()}.") from None
     except ValueError as error:
@@ -74,6 +90,8 @@ def bind(address: str, config: Config) -> Listener:
 
 class Serving:
     """Serves `application` on `listeners` from when it is made until `close`; counts in this row of `board`.
+
+    With `tls`, https is spoken on all but the plain ones.
 
     `limit_reached` is called with the limit, once, when there were so many requests as limit_max_requests says, its
     jitter added: the worker goes on serving.
@@ -89,6 +107,7 @@ class Serving:
         limit_reached: Callable[[int], None] = lambda _: None,
         board: Board | None = None,
         row: int = 0,
+        tls: TlsContext | None = None,
     ) -> None:
         max_requests = _with_jitter(config)
         self._beats_per_tick = _beats_per_tick(_stall_warning(config))
@@ -113,6 +132,7 @@ class Serving:
             board=board,
             row=row,
             beats_per_tick=self._beats_per_tick,
+            tls=tls,
         )
         try:
             self._loop.add_reader(self._worker.fileno(), self._worker.poll)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import secrets
 import selectors
 import signal
 import sys
@@ -33,6 +34,7 @@ from ferricorn.signals import Inbox
 from ferricorn.spawning import ForkedWorkers, FreshWorkers, Nursery, WorkerProcess
 from ferricorn.systemd import Notifier
 from ferricorn.threads import warn_of_lock
+from ferricorn.tls import SECRET_BYTES, Certificates
 from ferricorn.worker_process import Orders
 
 _LOOK_SECONDS: Final = 0.5
@@ -58,7 +60,17 @@ _SIGNALS: Final = (
 _SPARE_WORKERS: Final = 128
 """So many workers beyond their number may count: those that still stop, those of SIGTTIN. No others do."""
 _NEEDS_NAME: Final = "Worker processes import the application: it has to be given as text, for example 'main:app'."
-_FIXED: Final = ("addresses", "backlog", "uds_mode", "pid_file", "umask", "metrics_bind", "preload", "reload")
+_FIXED: Final = (
+    "addresses",
+    "backlog",
+    "uds_mode",
+    "pid_file",
+    "umask",
+    "metrics_bind",
+    "preload",
+    "reload",
+    "redirect_http",
+)
 """What a reload does not change."""
 _SCALED: Final = {signal.SIGTTIN: +1, signal.SIGTTOU: -1}
 
@@ -94,6 +106,7 @@ class Supervisor:
         self._stops = 0
         self._has_announced = False
         self._listeners: Mapping[str, Listener] = {}
+        self._certificates: Certificates | None = None
         self._metrics: Mapping[str, Listener] = {}
         self._board = Board((config.worker_count + _SPARE_WORKERS) * config.thread_count)
         self._rows = list(reversed(range(self._board.rows)))
@@ -104,6 +117,7 @@ class Supervisor:
         self._pool = Pool(self, config.worker_count)
         self._successor: handover.Successor | None = None
         self._predecessor = handover.Predecessor.take(os.environ)
+        self._ticket_secret = self._predecessor.secret(SECRET_BYTES) or secrets.token_bytes(SECRET_BYTES)
         self._notifier = Notifier.take(os.environ)
         self._next_alive = 0.0 if self._notifier.interval else math.inf
         self._is_reloading = False
@@ -127,13 +141,14 @@ class Supervisor:
             logging.configure(self.config)
             if not isinstance(self.config.app, str):
                 raise StartupError(_NEEDS_NAME)
-            tls.check(self.config)
             if self.discovered:
                 say_discovered(self.config)
             log.info("Started parent process [%d]", os.getpid())
             warn_of_lock(self.config)
+            # Each worker reads them for itself: what is wrong with them is told here, once.
+            self._certificates = tls.read(self.config)
             with process.prepared(self.config, self._predecessor) as self._listeners:
-                self.addresses = tuple(listener.address for listener in self._listeners.values())
+                self.addresses = tuple(each.address for each in self._listeners.values() if not each.plain)
                 with metrics.serving(self.config, self._board, self._predecessor) as self._metrics:
                     self._run()
         except StartupError as error:
@@ -275,7 +290,10 @@ class Supervisor:
 
     def _take_over(self, config: Config) -> None:
         """What the files say now. Raises StartupError, and leaves everything as it is."""
+        certificates = tls.read(config)
         logging.configure(config)
+        if certificates is not None:
+            certificates.announce()
         fixed = [name for name in _FIXED if getattr(config, name) != getattr(self.config, name)]
         if fixed:
             log.warning("Changed, but in effect only after a restart: %s", ", ".join(fixed))
@@ -298,7 +316,9 @@ class Supervisor:
         if self._pool.stopping or self._successor is not None:
             return
         try:
-            self._successor = handover.Successor({**self._listeners, **self._metrics}, self._notifier.environment)
+            self._successor = handover.Successor(
+                {**self._listeners, **self._metrics}, self._notifier.environment, self._ticket_secret
+            )
         except OSError as error:
             log.error("The new parent process cannot be started: %s", error)
             return
@@ -344,7 +364,9 @@ class Supervisor:
     def _announce(self) -> None:
         if not self._has_announced:
             self._has_announced = True
-            say_where(self.addresses)
+            if self._certificates is not None:
+                self._certificates.announce()
+            say_where(self._listeners.values(), self.config)
             self._notifier.ready(f"Serving on {', '.join(self.addresses)}")
         if len(self._pool.serving) >= self._pool.count:
             self._predecessor.tell_ready()
@@ -414,10 +436,10 @@ class Supervisor:
     # --- what the pool decides
 
     def start(self, member: Member) -> None:
-        descriptors = tuple(listener.fileno() for listener in self._listeners.values())
+        descriptors = {listener.fileno(): listener.plain for listener in self._listeners.values()}
         threads = self.config.thread_count
         rows = [self._rows.pop() for _ in range(threads)] if len(self._rows) >= threads else []
-        orders = Orders(self.config, descriptors, self._board.fileno(), sys.path)
+        orders = Orders(self.config, descriptors, self._board.fileno(), sys.path, self._ticket_secret)
         started = self._nursery.start(member.generation, orders, rows)
         worker = self._workers[member] = Worker(member, started, rows, _pulses(rows, time.monotonic()))
         self._watch(started.channel.fileno(), lambda: self._hear(worker))

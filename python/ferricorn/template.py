@@ -28,7 +28,7 @@ _SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM)
 
 def main(descriptor: int) -> None:
     """The template process. `descriptor`: of its end of the supervisor's channel. Returns in each worker alone."""
-    channel, orders = begin(descriptor)
+    channel, orders, certificates = begin(descriptor)
     try:
         found = application.find(orders.config)
         loop_factory(orders.config.loop)
@@ -42,7 +42,7 @@ def main(descriptor: int) -> None:
     channel.close()
     # What the import has opened may have been renamed since: a rotation is told to workers alone.
     logging.reopen()
-    sys.exit(run(orders, worker, found))
+    sys.exit(run(orders, worker, certificates, found))
 
 
 def _prepare() -> None:

@@ -20,6 +20,7 @@ from ferricorn.interface import Application
 from ferricorn.logging import error_log as log
 from ferricorn.loops import LoopFactory
 from ferricorn.server import Server
+from ferricorn.tls import Certificates
 
 _NEVER_STARTED: Final = "A thread was stopped before it served."
 
@@ -52,8 +53,10 @@ class ThreadServer(Server):
         row: int,
         on_limit: Callable[[int], None],
         on_end: Callable[[], None],
+        certificates: Certificates | None,
     ) -> None:
         super().__init__(config, listeners)
+        self._certificates = certificates
         self._application = application
         self._board, self._rows = board, (row,)
         self._on_limit = on_limit
@@ -128,7 +131,7 @@ class ThreadServer(Server):
         return True
 
     def _announce(self, listeners: Sequence[Listener]) -> None:
-        self.addresses = tuple(listener.address for listener in listeners)
+        self.addresses = tuple(listener.address for listener in listeners if not listener.plain)
         self.ready.set()
         self._settle(None)
 

@@ -25,29 +25,20 @@ _NAMES: Final = 3
 _STOP_SECONDS: Final = 1.0
 """How long the end of a look at the files is waited for: a file system may hang."""
 
-Seen: TypeAlias = Sequence[tuple[int, int, int, int] | None]
-"""Device, inode, time of change in ns and size of each file, None where there is none."""
-
-
-def check(config: Config) -> None:
-    """Raises StartupError where options of TLS do not go together, or ask for it: workers do not speak it yet."""
-    _check(config)
-    if config.is_ssl:
-        raise StartupError("There is no TLS yet: let a proxy in front of the server have the certificate.")
+Facts: TypeAlias = tuple[int, int, int, int]
+"""Device, inode, time of change in ns and size of a file."""
+Seen: TypeAlias = Sequence[Facts | None]
+"""Those of each file, None where there is none."""
 
 
 def read(config: Config, ticket_secret: bytes | None = None) -> Certificates | None:
-    """The certificates of `config`; None where it has none. Raises StartupError, which names the file.
+    """The certificates of `config`; None where it has none. Raises StartupError, which names the file or the option.
 
     Sessions are resumed by every process with the same `ticket_secret`; without one, by this alone.
     """
-    _check(config)
-    return Certificates(config, ticket_secret) if config.is_ssl else None
-
-
-def _check(config: Config) -> None:
     if problem := contradiction(config):
         raise StartupError(f"{problem}.")
+    return Certificates(config, ticket_secret) if config.is_ssl else None
 
 
 class Certificates:
@@ -56,6 +47,7 @@ class Certificates:
     def __init__(self, config: Config, ticket_secret: bytes | None = None) -> None:
         pairs = _pairs(config)
         self._files = [*{file: None for pair in pairs for file in pair[:2]}, *_checks(config)]
+        self._seen: Seen = [None] * len(self._files)
         self._seen = self._look()
         try:
             self.context = TlsContext(
@@ -108,12 +100,10 @@ class Certificates:
             log.warning("A TLS certificate has expired, on %s: clients refuse it", _utc(expiry))
 
     def _look(self) -> Seen:
-        return [_facts(file) for file in self._files]
+        return [_facts(file, before) for file, before in zip(self._files, self._seen, strict=True)]
 
 
 class Watch:
-    """A thread that looks at the files every `interval` seconds (0: never), and reads them when it is told to."""
-
     """A thread that looks at the files every `interval` seconds (0: never), and reads them when it is told to."""
 
     def __init__(self, certificates: Certificates, interval: float) -> None:
@@ -173,10 +163,13 @@ def _checks(config: Config) -> list[str]:
     return [file for file in (*clients, config.ssl_ocsp) if file]
 
 
-def _facts(file: str) -> tuple[int, int, int, int] | None:
+def _facts(file: str, before: Facts | None) -> Facts | None:
     # Of what a link leads to: Kubernetes exchanges the folder in the middle of the path.
     try:
         found = os.stat(file)
+    except PermissionError:
+        # It was root's to read, and this process is root no more.
+        return before
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size

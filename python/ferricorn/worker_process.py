@@ -11,11 +11,11 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ferricorn import logging
+from ferricorn import logging, tls
 from ferricorn._ferricorn import Board, Listener, __version__
 from ferricorn.channel import Channel, Word
 from ferricorn.config import Config
@@ -23,6 +23,7 @@ from ferricorn.errors import EXIT_STARTUP_FAILURE, StartupError
 from ferricorn.logging import error_log as log
 from ferricorn.process import become
 from ferricorn.process_server import ProcessServer
+from ferricorn.tls import Certificates
 
 _UPGRADED: Final = (
     "ferricorn {} was upgraded to {} while it runs: SIGUSR2 to the parent process hands over to the new version\n"
@@ -35,21 +36,23 @@ class Orders:
     """What a worker has to know to begin."""
 
     config: Config
-    listeners: Sequence[int]
-    """Descriptors of sockets that listen."""
+    listeners: Mapping[int, bool]
+    """Descriptors of sockets that listen, and whether each never speaks TLS."""
     board: int
     """Descriptor of the memory in which workers count."""
     path: Sequence[str]
     """sys.path, in effect from the first import."""
+    ticket_secret: bytes
+    """With it, every worker goes on with the TLS sessions of the others."""
 
 
 def main(descriptor: int) -> None:
     """The process of a worker that was started anew. `descriptor`: of its end of the channel."""
-    channel, orders = begin(descriptor)
-    sys.exit(run(orders, channel))
+    channel, orders, certificates = begin(descriptor)
+    sys.exit(run(orders, channel, certificates))
 
 
-def begin(descriptor: int) -> tuple[Channel, Orders]:
+def begin(descriptor: int) -> tuple[Channel, Orders, Certificates | None]:
     """What a new process of the server does first. `descriptor`: of its end of the supervisor's channel.
 
     Ends the process with status 3 where it cannot be what the supervisor wants.
@@ -64,20 +67,23 @@ def begin(descriptor: int) -> tuple[Channel, Orders]:
     orders: Orders = channel.receive_object()
     logging.configure(orders.config)
     try:
+        # Their keys may be for root alone.
+        certificates = tls.read(orders.config, orders.ticket_secret)
         become(orders.config)
     except StartupError as error:
         log.error("%s", error)
         sys.exit(EXIT_STARTUP_FAILURE)
-    return channel, orders
+    return channel, orders, certificates
 
 
-def run(orders: Orders, channel: Channel, found: object = None) -> int:
+def run(orders: Orders, channel: Channel, certificates: Certificates | None, found: object = None) -> int:
     """Serves until the supervisor says otherwise, `found` where it has been imported already. The exit status."""
     ignore_forwarded()
     board, rows = Board.attach(orders.board), channel.receive_object()
     os.close(orders.board)
-    listeners = [Listener.bind(f"fd://{descriptor}") for descriptor in orders.listeners]
+    listeners = [Listener.bind(f"fd://{descriptor}", plain=plain) for descriptor, plain in orders.listeners.items()]
     server = WorkerServer(orders.config, listeners, channel, found)
+    server.certificates = certificates
     if rows:
         server.place = (board, rows)
     signal.signal(signal.SIGUSR1, lambda *_: logging.reopen())
@@ -99,6 +105,7 @@ class WorkerServer(ProcessServer):
         super().__init__(config, listeners)
         self.place: tuple[Board | None, Sequence[int]] = (None, ())
         """Where it counts, and the rows of its threads there."""
+        self.certificates: Certificates | None = None
         self._channel = channel
         self._preloaded = found
 
@@ -109,6 +116,9 @@ class WorkerServer(ProcessServer):
     def _counted(self) -> Iterator[tuple[Board | None, Sequence[int]]]:
         # The supervisor answers for it.
         yield self.place
+
+    def _read_certificates(self) -> None:
+        self._certificates = self.certificates
 
     def _find(self) -> object:
         return super()._find() if self._preloaded is None else self._preloaded
@@ -121,7 +131,7 @@ class WorkerServer(ProcessServer):
         finally:
             loop.remove_reader(self._channel.fileno())
 
-    def _say_where(self) -> None:
+    def _say_where(self, listeners: Sequence[Listener]) -> None:  # noqa: ARG002 (the supervisor says it)
         self._channel.send(Word.READY)
 
     def _hear(self) -> None:

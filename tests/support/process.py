@@ -175,8 +175,9 @@ def threads(pid: int) -> list[str]:
 
 
 def _as_address(place: str) -> Address:
-    """Out of the start-up line: `http://127.0.0.1:8000` or `unix socket /path`."""
+    """Out of the start-up line: `http://127.0.0.1:8000` or `unix socket /path`, with words ahead of it perhaps."""
+    place = place.removeprefix("redirecting from ")
     if place.startswith("unix socket "):
         return place.removeprefix("unix socket ")
-    host, _, port = place.removeprefix("http://").rpartition(":")
+    host, _, port = re.sub(r"^https?://", "", place).rpartition(":")
     return host.strip("[]"), int(port)

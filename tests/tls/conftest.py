@@ -42,3 +42,15 @@ def serve_tls(serve: Serve, example: Issued, monkeypatch: pytest.MonkeyPatch) ->
         return serve(app, **options)
 
     return start
+
+
+@pytest.fixture
+def issued(authority: Authority) -> Issued:
+    """A certificate for this machine."""
+    return authority.issue("localhost")
+
+
+@pytest.fixture
+def tls(issued: Issued) -> list[str]:
+    """What has the command serve it."""
+    return ["--ssl-certfile", issued.certfile, "--ssl-keyfile", issued.keyfile]

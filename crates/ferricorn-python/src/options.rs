@@ -19,6 +19,7 @@ pub(crate) const NAMES: &[&str] = &[
     "forwarded_fields",
     "headers",
     "health_path",
+    "hsts",
     "http2",
     "http2_initial_connection_window_size",
     "http2_initial_stream_window_size",
@@ -66,7 +67,7 @@ pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<Config> {
         }
     }
     let options = Options(options);
-    let limits = Limits {
+    let plain = Limits {
         head: options.get("limit_request_head")?,
         body: Some(options.get("limit_request_body")?).filter(|limit| *limit != 0),
         keep_alive: options.seconds("timeout_keep_alive")?,
@@ -78,8 +79,11 @@ pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<Config> {
         http2: options.http2()?,
         ..Limits::default()
     };
+    let plain = Rc::new(plain);
+    let hsts: String = options.get("hsts")?;
     Ok(Config {
-        limits: Rc::new(limits),
+        limits: if hsts.is_empty() { Rc::clone(&plain) } else { Rc::new(with_hsts(&plain, &hsts)?) },
+        plain_limits: Some(plain).filter(|_| !hsts.is_empty()),
         root_path: options.get("root_path")?,
         concurrency: options.get("limit_concurrency")?,
         health_path: options.get("health_path")?,
@@ -177,6 +181,14 @@ impl<'py> Options<'_, 'py> {
         Duration::try_from_secs_f64(seconds)
             .map_err(|error| PyValueError::new_err(format!("the worker's option '{name}': {error}")))
     }
+}
+
+/// RFC 6797 section 7: every response over TLS says it, and none without (section 7.2).
+fn with_hsts(plain: &Limits, value: &str) -> PyResult<Limits> {
+    let mut limits = plain.clone();
+    let pushed = limits.headers.push(b"strict-transport-security", value.as_bytes());
+    pushed.map_err(|error| PyValueError::new_err(error.to_string()))?;
+    Ok(limits)
 }
 
 fn default_headers(fields: Vec<(Vec<u8>, Vec<u8>)>, server: bool) -> PyResult<Headers> {

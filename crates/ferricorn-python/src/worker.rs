@@ -25,7 +25,11 @@ use crate::watchdog::{Watch, Watchdog};
 
 /// A bound, listening, non-blocking socket.
 #[pyclass(frozen, module = "ferricorn", name = "Listener")]
-pub(crate) struct PyListener(Mutex<Option<Listener>>, String);
+pub(crate) struct PyListener {
+    listener: Mutex<Option<Listener>>,
+    address: String,
+    plain: bool,
+}
 
 #[pymethods]
 impl PyListener {
@@ -41,8 +45,8 @@ impl PyListener {
         match bound {
             Ok(mut listener) => {
                 listener.set_plain(plain);
-                let text = listener.to_string();
-                Ok(Self(Mutex::new(Some(listener)), text))
+                let address = listener.to_string();
+                Ok(Self { listener: Mutex::new(Some(listener)), address, plain })
             }
             Err(error) => Err(os_error(py, &error, Some(PyString::new(py, address).into_any().unbind()))),
         }
@@ -50,7 +54,12 @@ impl PyListener {
 
     #[getter]
     fn address(&self) -> &str {
-        &self.1
+        &self.address
+    }
+
+    #[getter]
+    fn plain(&self) -> bool {
+        self.plain
     }
 
     fn fileno(&self) -> RawFd {
@@ -81,7 +90,7 @@ impl PyListener {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Listener>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -29,6 +29,8 @@ pub const TICK: Duration = Duration::from_millis(500);
 pub struct Config {
     /// Bounds and times of its connections.
     pub limits: Rc<Limits>,
+    /// Those of connections without TLS beside others with it, where they are not the same.
+    pub plain_limits: Option<Rc<Limits>>,
     /// Where the application is mounted: paths that do not start with it get it put before them (SCP-23).
     pub root_path: String,
     /// How many application calls may run at once; requests above it are answered 503. 0: no limit.

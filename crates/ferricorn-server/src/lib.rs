@@ -34,6 +34,7 @@ mod metrics;
 mod metrics_server;
 mod poller;
 mod proxies;
+mod redirect;
 mod scope;
 mod serve;
 mod slab;

@@ -25,6 +25,7 @@ use crate::identity::{Random, identify};
 use crate::listener::Listener;
 use crate::poller::{Poller, Readiness};
 use crate::proxies::Ends;
+use crate::redirect::{self, Redirect};
 use crate::slab::{Key, Slab};
 use crate::socket::Socket;
 use crate::tls;
@@ -60,6 +61,8 @@ pub(crate) struct State<A: Application> {
     pub(crate) put_off: bool,
     /// Whether a turn runs, at whose end the queue is handled.
     pub(crate) in_turn: bool,
+    /// Where those are sent who come without TLS beside it.
+    pub(crate) redirect: Redirect,
     /// Listeners that have more to accept.
     pub(crate) acceptable: Vec<usize>,
     pub(crate) fairness: Fairness,
@@ -159,6 +162,7 @@ impl<A: Application> State<A> {
             waker: None,
             reader: Reader::new(Arc::new(System)),
             events: Some(Poller::events()),
+            redirect: Redirect::of(&listeners),
             listeners,
             connections: Slab::new(),
             queued_at: clock.instant(),
@@ -239,7 +243,8 @@ impl<A: Application> State<A> {
         let key = self.connections.next_key();
         match self.poller.add(&mut socket, key.slot as usize) {
             Ok(()) => {
-                let http = Protocol::http1(Rc::clone(&config.limits), self.clock.instant());
+                let limits = config.plain_limits.as_ref().filter(|_| tls.is_none()).unwrap_or(&config.limits);
+                let http = Protocol::http1(Rc::clone(limits), self.clock.instant());
                 let ahead = Ahead::new(self.reader.disk());
                 let mut connection = Connection::new(socket, http, ends, ahead, self.row.clone());
                 connection.tls = tls;
@@ -376,6 +381,10 @@ impl<A: Application> State<A> {
             access.set_client(client);
             exchange.log = Some(access);
         }
+        if config.tls.is_some() && connection.tls.is_none() && !redirect::is_exempt(&self.line) {
+            self.redirect(id, &request);
+            return None;
+        }
         if config.concurrency != 0 && self.running >= config.concurrency {
             connection.http.refuse(id.sequence, 503, &self.clock.now());
             self.row.add(refusal_cell(503), 1);
@@ -412,7 +421,7 @@ impl<A: Application> State<A> {
             if let Some(exchange) = connection.exchanges.get(id.sequence) {
                 exchange.running = false;
             }
-            let answer = Answer { status, text, close: !is_healthy };
+            let answer = Answer { status, text, location: None, close: !is_healthy };
             connection.http.respond(id.sequence, &answer, &self.clock.now());
         }
         self.enqueue(key_of(id));

@@ -268,10 +268,8 @@ impl<B: AsRef<[u8]>> Connection<B> {
     /// The server itself answers the current exchange: the connection goes on, unless the answer closes it. Without an
     /// exchange that waits for its response nothing happens.
     pub fn respond(&mut self, answer: &Answer<'_>, now: &Now<'_>) {
-        let Answer { status, text, close } = *answer;
-        let headers = Headers::from_iter([("content-type", "text/plain; charset=utf-8")]).unwrap_or_default();
-        let start = ResponseStart { status, headers, ..ResponseStart::default() };
-        let started = self.start(&start);
+        let Answer { text, close, .. } = *answer;
+        let started = self.start(&answer.start());
         let Ok(Some(part)) = started.and_then(|()| self.exchange.body("http.response.body", text.len() as u64, false))
         else {
             return;

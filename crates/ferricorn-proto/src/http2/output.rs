@@ -301,11 +301,9 @@ impl<B: AsRef<[u8]>> Connection<B> {
     /// The server itself answers the exchange with a short text, as an application would. Without an exchange that waits for
     /// its response nothing happens.
     pub fn respond(&mut self, stream: u32, answer: &Answer<'_>, now: &Now<'_>) {
-        let headers = Headers::from_iter([("content-type", "text/plain; charset=utf-8")]).unwrap_or_default();
-        let start = ResponseStart { status: answer.status, headers, ..ResponseStart::default() };
         let Some(slot) = self.streams.find(stream) else { return };
         let length = answer.text.len() as u64;
-        let begun = self.begin(slot, "http.response.start", &start);
+        let begun = self.begin(slot, "http.response.start", &answer.start());
         let exchange = &mut self.streams[slot].exchange;
         if begun.is_err() || !matches!(exchange.body("http.response.body", length, false), Ok(Some(_))) {
             return;

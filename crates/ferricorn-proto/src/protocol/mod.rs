@@ -4,7 +4,7 @@ mod either;
 
 use std::rc::Rc;
 
-use asgi::{Headers, HttpVersion, Message};
+use asgi::{Headers, HttpVersion, Message, ResponseStart};
 
 use crate::error::RequestError;
 use crate::http2::ConnectionError;
@@ -110,6 +110,20 @@ pub struct Answer<'a> {
     pub status: u16,
     /// What it says.
     pub text: &'a str,
+    /// Where to go instead (RFC 9110 section 10.2.2), in bytes that a field may have.
+    pub location: Option<&'a [u8]>,
     /// Whether the connection of HTTP/1 ends with it.
     pub close: bool,
+}
+
+impl Answer<'_> {
+    /// Its head.
+    pub(crate) fn start(&self) -> ResponseStart {
+        let mut headers = Headers::new();
+        headers.push_checked(b"content-type", b"text/plain; charset=utf-8");
+        if let Some(location) = self.location {
+            headers.push_checked(b"location", location);
+        }
+        ResponseStart { status: self.status, headers, ..ResponseStart::default() }
+    }
 }

@@ -316,7 +316,7 @@ impl Driver {
             Action::WantBody => return connection.want_body(&now),
             Action::Refuse(status) => return connection.refuse(status, &now),
             Action::Respond(status, close) => {
-                return connection.respond(&Answer { status, text: "text", close }, &now);
+                return connection.respond(&Answer { status, text: "text", location: None, close }, &now);
             }
             Action::Drain(drain) => return connection.drain(drain),
             Action::Restart => return connection.websocket_restart(&now),
