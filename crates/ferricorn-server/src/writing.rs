@@ -12,8 +12,8 @@ use crate::socket::Socket;
 /// How many pieces of memory one write gathers.
 const SLICES: usize = 16;
 
-/// How much of a file one call hands to the kernel.
-const FILE_PART: u64 = 512 * 1024;
+/// How much of a file one call hands to the kernel: other connections wait for it.
+const FILE_PART: u64 = 1024 * 1024;
 
 /// What came of an attempt to write what is at the front.
 pub(crate) enum Attempt {

@@ -43,18 +43,18 @@ pub(crate) struct System;
 #[cfg(target_os = "linux")]
 impl Disk for System {
     fn cached(&self, file: &File, offset: u64, count: u64) -> io::Result<u64> {
+        // A file is read from its front, as a rule: where both ends are in memory, so is what lies between them.
+        match without_waiting(file, offset + count - 1, &mut [0])? {
+            Answer::Read(1) if count <= PAGE => return Ok(count),
+            Answer::Read(1) => return Ok(if has_byte(file, offset)? { count } else { 0 }),
+            // There is nothing but memory behind it: it may as well be read now.
+            Answer::Unknown => return Ok(if is_memory(file)? { count } else { 0 }),
+            Answer::Read(_) | Answer::Elsewhere => {}
+        }
         let mut known = 0;
-        let mut probe = if count > PAGE { offset } else { offset + count - 1 };
-        while known < count {
-            match without_waiting(file, probe, &mut [0])? {
-                // That it ends there is for a read to find.
-                Answer::Read(0) | Answer::Elsewhere => break,
-                Answer::Read(_) if probe == offset && count > 1 => {}
-                Answer::Read(_) => known = probe - offset + 1,
-                // There is nothing but memory behind it: it may as well be read now.
-                Answer::Unknown => return Ok(if is_memory(file)? { count } else { 0 }),
-            }
-            probe = offset + (known + STRIDE).min(count) - 1;
+        while known + STRIDE < count && has_byte(file, offset + known)? && has_byte(file, offset + known + STRIDE - 1)?
+        {
+            known += STRIDE;
         }
         Ok(known)
     }
@@ -88,6 +88,11 @@ enum Answer {
     Elsewhere,
     /// This file system does not know how to read without waiting: overlayfs, tmpfs and FUSE are such.
     Unknown,
+}
+
+#[cfg(target_os = "linux")]
+fn has_byte(file: &File, offset: u64) -> io::Result<bool> {
+    Ok(matches!(without_waiting(file, offset, &mut [0])?, Answer::Read(1)))
 }
 
 #[cfg(target_os = "linux")]
