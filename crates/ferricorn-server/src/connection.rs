@@ -3,6 +3,7 @@
 //! It moves bytes and reports what came of it; what an exchange means to the application is the worker's business.
 
 mod encrypted;
+mod files;
 
 use std::io;
 use std::rc::Rc;
@@ -44,9 +45,11 @@ pub(crate) struct Connection<A: Application> {
     readable: bool,
     writable: bool,
     /// What has been read ahead of the file that is being sent.
-    pub(crate) ahead: Ahead,
-    /// Why a file cannot be sent to its end.
-    pub(crate) fault: Option<Box<FileFault>>,
+    ahead: Ahead,
+    /// The same for streams of HTTP/2 that have to wait, or have bytes that did.
+    aheads: Vec<(u32, Ahead)>,
+    /// Why files cannot be sent to their end.
+    pub(crate) faults: Vec<FileFault>,
     /// Whether there was more to write when the others had their turn.
     pub(crate) yielded: bool,
     /// The peer has closed its sending side: whatever is still readable is the last.
@@ -208,7 +211,8 @@ impl<A: Application> Connection<A> {
             readable: false,
             writable: true,
             ahead,
-            fault: None,
+            aheads: Vec::new(),
+            faults: Vec::new(),
             yielded: false,
             read_closed: false,
             broken: false,
@@ -461,12 +465,13 @@ impl<A: Application> Connection<A> {
     /// Writes what the socket takes; `buffer` is scratch space. In HTTP/2, what has waited for room follows.
     pub(crate) fn write(&mut self, buffer: &mut [u8], now: &Now<'_>) {
         for _ in 0..WRITES_PER_TURN {
+            self.supply_files(buffer, now);
             if self.tls.is_some() {
                 self.write_encrypted(buffer, now);
             } else {
                 self.write_plain(now);
             }
-            if !self.http.is_multiplexed() || !self.writable || self.broken || self.http.transmit().is_empty() {
+            if !self.http.is_multiplexed() || !self.writable || self.broken || !self.has_output() {
                 return;
             }
         }
@@ -503,7 +508,7 @@ impl<A: Application> Connection<A> {
                 }
                 // What was promised cannot be sent any more.
                 Attempt::Fault(fault) => {
-                    self.fault = Some(fault);
+                    self.faults.push(*fault);
                     self.abort();
                     break;
                 }

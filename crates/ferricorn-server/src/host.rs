@@ -137,7 +137,7 @@ pub enum Problem {
         /// Who was to get it, where it has an address.
         client: Option<Address>,
         /// What has become of the file.
-        fault: Box<FileFault>,
+        fault: FileFault,
     },
     /// TLS failed on a connection.
     Tls {

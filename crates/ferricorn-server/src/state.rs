@@ -19,7 +19,7 @@ use crate::cells::{Cell, http2_error_cell, refusal_cell};
 use crate::clock::Clock;
 use crate::connection::{Connection, Request, RequestLine, Taken};
 use crate::counting::Begun;
-use crate::files::{Ahead, Reader, System};
+use crate::files::{Ahead, Reader, System, report_faults};
 use crate::host::{Config, Problem};
 use crate::identity::{Random, identify};
 use crate::listener::Listener;
@@ -45,7 +45,7 @@ pub(crate) struct State<A: Application> {
     /// What ends a wait of the poller, once somebody has asked for it.
     pub(crate) waker: Option<Arc<mio::Waker>>,
     /// Who waits for the disk.
-    pub(crate) reader: Reader<Key>,
+    pub(crate) reader: Reader<(Key, u32)>,
     pub(crate) events: Option<Events>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) connections: Slab<Connection<A>>,
@@ -353,7 +353,7 @@ impl<A: Application> State<A> {
     fn look_at_streams(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         wake_changed(key, connection, &mut self.wakes);
-        if !connection.http.transmit().is_empty() {
+        if connection.has_output() {
             self.enqueue(key);
         }
     }
@@ -528,10 +528,9 @@ impl<A: Application> State<A> {
             let key = self.queue[index];
             let Some(connection) = self.connections.get_mut(key) else { continue };
             connection.write(&mut self.buffer, &self.clock.now());
-            let order = connection.ahead.take_order();
             wake_changed(key, connection, &mut self.wakes);
-            if let Some(order) = order {
-                self.order_reading(key, order);
+            if connection.has_files() {
+                self.look_at_files(key);
             }
         }
     }
@@ -543,9 +542,7 @@ impl<A: Application> State<A> {
             self.problems.push(Problem::Tls { client: connection.own_ends.client.clone(), failure });
         }
         self.count_removed(&mut connection);
-        if let Some(fault) = connection.fault.take() {
-            self.problems.push(Problem::File { client: connection.ends.client.clone(), fault });
-        }
+        report_faults(&mut connection, &mut self.problems);
         for (number, _) in connection.exchanges.each().filter(|(_, exchange)| exchange.running) {
             if let Some(socket) = connection.http.take_websocket(number) {
                 self.orphans.insert(exchange_id(key, number), socket);

@@ -34,6 +34,7 @@ use asgi::{Extensions, HttpVersion};
 
 pub use error::{ConnectionError, ErrorCode};
 pub use limits::Limits;
+pub use pump::FileWanted;
 
 use crate::error::TimeoutKind;
 use crate::exchange::State;

@@ -10,6 +10,21 @@ use super::stream::{End, Stream};
 use super::{Connection, Now};
 use crate::transmit::{Content, LARGE};
 
+/// A part of a file that a stream is to send.
+#[derive(Debug)]
+pub struct FileWanted<'a> {
+    /// The stream's number.
+    pub stream: u32,
+    /// The file.
+    pub file: &'a File,
+    /// Where to read on.
+    pub offset: u64,
+    /// How many bytes are left of it.
+    pub remaining: u64,
+    /// How many of them can be taken now: one or more.
+    pub most: usize,
+}
+
 impl<B: AsRef<[u8]>> Connection<B> {
     /// Sends a part of a body, the last or not: at once where it is small and nothing stands in its way.
     pub(super) fn send_content(&mut self, slot: usize, content: Content<B>, size: u64, last: bool) {
@@ -168,15 +183,24 @@ impl<B: AsRef<[u8]>> Connection<B> {
         }
     }
 
-    /// What a driver is to read next from a file, for [`supply_file`](Self::supply_file): the stream, the file, where to read
-    /// on, and how many bytes at most. None: no file is next, or windows or what waits to be written have no room for it.
-    pub fn file_wanted(&self) -> Option<(u32, &File, u64, usize)> {
+    /// What a driver is to read next from a file, for [`supply_file`](Self::supply_file), of a stream that `may_go`. None:
+    /// no file is next, or windows or what waits to be written have no room for it.
+    pub fn file_wanted(&self, may_go: impl Fn(u32) -> bool) -> Option<FileWanted<'_>> {
+        if self.ready.is_empty() {
+            return None;
+        }
         let room = ROOM.checked_sub(self.transmit.len()).filter(|&room| room > 0)?;
-        let slot = self.next_ready(|stream| stream.unsent.file().is_some())?;
+        let slot = self.next_ready(|stream| stream.unsent.file().is_some() && may_go(stream.id))?;
         let stream = &self.streams[slot];
         let (file, offset, remaining) = stream.unsent.file()?;
         let window = u64::try_from(stream.window.min(self.send_window)).unwrap_or_default();
-        Some((stream.id, file, offset, remaining.min(window).min(room) as usize))
+        let most = remaining.min(window).min(room) as usize;
+        Some(FileWanted { stream: stream.id, file, offset, remaining, most })
+    }
+
+    /// Whether a file is what this stream sends next.
+    pub fn sends_file(&self, stream: u32) -> bool {
+        self.streams.find(stream).is_some_and(|slot| self.streams[slot].unsent.file().is_some())
     }
 
     /// The bytes that [`file_wanted`](Self::file_wanted) asked for, or fewer. None at all: the file has become shorter than

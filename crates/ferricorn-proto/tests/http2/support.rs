@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use asgi::{Headers, ResponseStart};
 use ferricorn_proto::http2::hpack::{Decoder, Encoder};
-use ferricorn_proto::http2::{Connection, ConnectionError};
+use ferricorn_proto::http2::{Connection, ConnectionError, FileWanted};
 use ferricorn_proto::websocket::ProtocolError;
 use ferricorn_proto::{Content, Input, Limits, Now, Piece, RequestError, TimeoutKind};
 
@@ -215,8 +215,9 @@ impl Driver {
     /// Reads what is wanted of files.
     pub fn read_files(&mut self) {
         let now = self.now();
-        while let Some((stream, mut file, offset, most)) = self.connection.file_wanted() {
-            assert!(most > 0);
+        while let Some(FileWanted { stream, mut file, offset, remaining, most }) = self.connection.file_wanted(|_| true)
+        {
+            assert!(most > 0 && most as u64 <= remaining && self.connection.sends_file(stream));
             let mut bytes = vec![0; most];
             file.seek(SeekFrom::Start(offset)).unwrap();
             let read = file.read(&mut bytes).unwrap();

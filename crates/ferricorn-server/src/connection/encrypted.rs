@@ -132,10 +132,9 @@ impl<A: Application> Connection<A> {
             Ok(sealed) => sealed,
             Err(fault) => {
                 // What was promised cannot be sent any more.
-                self.fault = match fault {
-                    SealFault::File(fault) => Some(fault),
-                    SealFault::Exhausted => None,
-                };
+                if let SealFault::File(fault) = fault {
+                    self.faults.push(*fault);
+                }
                 self.abort();
                 return Ok(0);
             }

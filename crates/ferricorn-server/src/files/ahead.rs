@@ -111,6 +111,26 @@ impl Ahead {
         self.copies
     }
 
+    /// Another for the same disk.
+    pub(crate) fn fresh(&self) -> Self {
+        Self::new(Arc::clone(&self.disk))
+    }
+
+    /// Whether nothing was read ahead, and nothing is wanted.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.state, State::Nothing)
+    }
+
+    /// Whether there is an order to be taken.
+    pub(crate) fn is_wanted(&self) -> bool {
+        matches!(self.state, State::Wanted(_))
+    }
+
+    /// Whether the reader has not done what it is to do.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Wanted(_) | State::Reading)
+    }
+
     /// What the reader is to do, once.
     pub(crate) fn take_order(&mut self) -> Option<Order> {
         if !matches!(self.state, State::Wanted(_)) {

@@ -11,8 +11,8 @@ mod tests;
 
 pub(crate) use ahead::{Ahead, Next};
 pub(crate) use disk::{Disk, System};
-use reader::Outcome;
-pub(crate) use reader::{Order, Reader};
+pub(crate) use orders::report_faults;
+pub(crate) use reader::{Order, Outcome, Reader};
 
 use std::fmt;
 use std::fs::{File, OpenOptions};

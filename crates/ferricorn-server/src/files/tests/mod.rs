@@ -18,6 +18,8 @@ use crate::listener::Listener;
 use crate::tasks::Tasks;
 use crate::worker::Worker;
 
+mod http2;
+
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Has nothing in memory. Each read tells where it begins and how long it is, and then waits to be let go on.
