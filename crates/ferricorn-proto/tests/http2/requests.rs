@@ -60,7 +60,8 @@ fn frames_behind_a_reset_of_the_peer_are_refused_once() {
         let mut driver = Driver::open_with(plain(), &[]);
         let first = driver.request(1, "POST /", &[], false);
         driver.feed(&[first, frame(RST_STREAM, 0, 1, &8_u32.to_be_bytes())].concat());
-        let behind = if trailers { driver.request(1, "POST /", &[], true) } else { frame(DATA, END_STREAM, 1, b"late") };
+        let behind =
+            if trailers { driver.request(1, "POST /", &[], true) } else { frame(DATA, END_STREAM, 1, b"late") };
         driver.feed(&behind.repeat(2));
         assert_eq!(driver.frames(), [Got::Reset(1, 5)], "trailers: {trailers}");
     }

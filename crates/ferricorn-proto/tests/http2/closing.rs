@@ -1,0 +1,152 @@
+//! How connections end: by GOAWAY (RFC 9113 section 6.8), by their client, and by a failure of what carries them.
+
+use std::time::Duration;
+
+use asgi::Outcome;
+use ferricorn_proto::{Closing, Drain, Finished, TimeoutKind};
+
+use super::support::{ACK, DATA, Driver, Event, GOAWAY, Got, PING, frame, plain, reset, start};
+
+const ALL: u32 = 0x7fff_ffff;
+
+fn away(last: u32) -> Got {
+    Got::GoAway(last, 0, String::new())
+}
+
+#[test]
+fn a_patient_drain_serves_what_was_on_its_way() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    driver.get(1, "/");
+    driver.connection.drain(Drain::Patient);
+    driver.connection.drain(Drain::Patient);
+    assert_eq!(driver.frames(), [away(ALL), Got::Ping(b"goingawa".to_vec())]);
+    driver.get(3, "/on-its-way");
+    driver.feed(&frame(PING, ACK, 0, b"goingawa"));
+    assert_eq!(driver.take(), [away(3)]);
+    // What comes now is not begun, and the client knows.
+    driver.get(5, "/too-late");
+    assert_eq!(driver.events.len(), 2);
+    assert_eq!(driver.take(), []);
+    assert_eq!(driver.connection.closing(), Closing::No);
+    for stream in [1, 3] {
+        driver.respond(stream, 200, &[], b"done");
+    }
+    assert_eq!(driver.connection.closing(), Closing::Flush);
+    assert_eq!(driver.frames().len(), 4);
+    driver.connection.handle_end_of_input();
+    assert_eq!(driver.connection.closing(), Closing::Now);
+}
+
+#[test]
+fn a_client_has_a_second_to_answer_the_ping() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    driver.get(1, "/");
+    driver.connection.drain(Drain::Patient);
+    driver.frames();
+    assert_eq!(driver.wait(), (Duration::from_secs(1), None));
+    assert_eq!(driver.take(), [away(1)]);
+    driver.connection.drain(Drain::Quick);
+    assert_eq!(driver.frames(), []);
+}
+
+#[test]
+fn a_quick_drain_closes_what_is_idle() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    driver.connection.drain(Drain::Quick);
+    assert_eq!(driver.frames(), [away(0)]);
+    assert_eq!(driver.connection.closing(), Closing::Flush);
+    assert_eq!(driver.wait(), (Duration::from_secs(2), Some(TimeoutKind::Linger)));
+    assert_eq!(driver.connection.closing(), Closing::Now);
+
+    let mut driver = Driver::open_with(plain(), &[]);
+    driver.get(1, "/");
+    driver.connection.drain(Drain::Patient);
+    driver.connection.drain(Drain::Quick);
+    assert_eq!(driver.frames(), [away(ALL), Got::Ping(b"goingawa".to_vec()), away(1)]);
+    assert_eq!(driver.connection.closing(), Closing::No);
+    driver.respond(1, 200, &[], &[b'x'; 70_000]);
+    driver.frames();
+    assert_eq!(driver.connection.closing(), Closing::No, "a part of it waits for a window");
+    driver.feed(&reset(1, 8));
+    assert_eq!(driver.connection.closing(), Closing::Flush);
+    driver.connection.drain(Drain::Quick);
+}
+
+/// That the client goes away is its own business.
+#[test]
+fn a_client_may_go_away() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    driver.feed(&frame(GOAWAY, 0, 0, b"\0\0\0\0\0\0\0\0and a text"));
+    driver.get(1, "/");
+    assert_eq!(driver.events.len(), 1);
+}
+
+#[test]
+fn an_end_of_input_is_the_end_of_all() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    let bytes = [driver.request(1, "POST /", &[], false), frame(DATA, 0, 1, b"part")].concat();
+    driver.feed(&bytes);
+    driver.get(3, "/");
+    driver.connection.handle_end_of_input();
+    assert_eq!(driver.changed(), [1, 3]);
+    assert!(driver.connection.disconnected(1) && driver.connection.disconnected(3));
+    assert!(!driver.connection.has_open_exchange() && !driver.connection.wants_input());
+    // What came before can still be taken.
+    assert_eq!(driver.take_body(1), Some((b"part".to_vec(), false)));
+    let now = driver.now();
+    driver.connection.want_body(1, &now);
+    assert_eq!(driver.connection.finish(1, Outcome::Failed, &now), Finished::Disconnected);
+    driver.connection.release(1);
+    driver.connection.release(3);
+    assert_eq!(driver.connection.response_status(1), None);
+    driver.write();
+    assert_eq!(driver.connection.closing(), Closing::Now);
+}
+
+#[test]
+fn a_lost_connection_is_the_end_of_all() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    driver.get(1, "/");
+    driver.connection.start(1, &start(200, &[])).unwrap();
+    driver.connection.handle_lost();
+    assert_eq!(driver.connection.closing(), Closing::Abort);
+    assert!(driver.connection.disconnected(1));
+    assert_eq!(driver.connection.next_timeout(), None);
+    driver.get(3, "/");
+    assert_eq!(driver.events.len(), 1);
+}
+
+/// RST_STREAM of the client.
+#[test]
+fn a_reset_ends_one_exchange() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    driver.get(1, "/");
+    driver.get(3, "/");
+    driver.feed(&reset(1, 8));
+    assert_eq!(driver.changed(), [1]);
+    assert!(driver.connection.disconnected(1) && !driver.connection.exchange_is_open(1));
+    assert!(driver.connection.exchange_is_open(3) && driver.connection.has_open_exchange());
+    driver.feed(&reset(1, 8));
+    driver.connection.release(1);
+    driver.feed(&reset(1, 8));
+    assert_eq!(driver.take(), []);
+    assert_eq!(driver.changed(), []);
+}
+
+#[test]
+fn an_idle_connection_gives_its_memory_back() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    driver.get(1, "/");
+    driver.connection.release_memory();
+    driver.respond(1, 200, &[], b"x");
+    driver.write();
+    assert!(!driver.connection.is_idle(), "its call has not ended");
+    driver.connection.release(1);
+    driver.connection.release_memory();
+    driver.take();
+    driver.get(3, "/again");
+    assert_eq!(driver.events.last(), Some(&Event::Request(3, "GET /again".to_owned(), false)));
+    driver.respond(3, 200, &[], b"x");
+    assert_eq!(driver.frames().len(), 2);
+    assert!(format!("{:?}", driver.connection).contains("streams: 1"));
+}

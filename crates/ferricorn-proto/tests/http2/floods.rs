@@ -1,0 +1,218 @@
+//! Much work for little: each kind ends the connection with ENHANCE_YOUR_CALM (RFC 9113 section 10.5), and no client that
+//! means well does.
+
+use ferricorn_proto::Closing;
+use ferricorn_proto::http2::{ConnectionError, ErrorCode};
+
+use super::support::{
+    CONTINUATION, DATA, Driver, END_STREAM, Event, Got, HEADERS, PING, PRIORITY, SETTINGS, frame, plain, reset,
+    window_update,
+};
+
+/// So many rounds of these bytes are too much, and a tenth of them is not.
+fn floods(rounds: usize, bytes: impl Fn(&mut Driver, u32) -> Vec<u8>) -> ConnectionError {
+    let mut driver = Driver::open_with(plain(), &[]);
+    for round in 0..rounds {
+        let bytes = bytes(&mut driver, round as u32);
+        driver.feed(&bytes);
+        if let Some(&Event::Broken(error)) = driver.events.last() {
+            assert!(round > rounds / 10, "after {round}: {error}");
+            assert_eq!(error.code(), ErrorCode::EnhanceYourCalm);
+            let got = driver.take();
+            assert!(matches!(got.last(), Some(Got::GoAway(_, 0xb, _))), "{got:?}");
+            assert_eq!(driver.connection.closing(), Closing::Flush);
+            return error;
+        }
+        driver.take();
+    }
+    panic!("nothing came of {rounds} rounds");
+}
+
+#[test]
+fn rapid_resets() {
+    let error = floods(600, |driver, round| {
+        let stream = 2 * round + 1;
+        if round > 0 {
+            driver.connection.release(stream - 2);
+        }
+        [driver.request(stream, "GET /", &[], true), reset(stream, 8)].concat()
+    });
+    assert_eq!(error.to_string(), "too many requests were reset");
+}
+
+/// Where the calls have not ended, a client that resets gets no more of them than one that does not.
+#[test]
+fn resets_make_no_room() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    for stream in (1..400).step_by(2) {
+        let bytes = [driver.request(stream, "GET /", &[], true), reset(stream, 8)].concat();
+        driver.feed(&bytes);
+    }
+    assert_eq!(driver.events.len(), 128);
+    let refused = driver.take();
+    assert_eq!(refused.len(), 200 - 128);
+    assert!(refused.iter().all(|frame| matches!(frame, Got::Reset(_, 7))));
+    // As soon as the calls have ended, there is room.
+    (1..257).step_by(2).for_each(|stream| driver.connection.release(stream));
+    driver.get(401, "/");
+    assert_eq!(driver.events.len(), 129);
+}
+
+/// A browser that leaves a page cancels all its requests, and a proxy those of users who leave.
+#[test]
+fn some_resets_are_fine() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    let mut stream = 1;
+    for _ in 0..100 {
+        let first = stream;
+        for number in 0..100 {
+            driver.get(stream, "/");
+            if number % 2 == 0 {
+                driver.feed(&reset(stream, 8));
+            }
+            stream += 2;
+        }
+        for (number, stream) in (first..stream).step_by(2).enumerate() {
+            if number % 2 == 1 {
+                driver.respond(stream, 200, &[], b"hello");
+            }
+            driver.connection.release(stream);
+        }
+        driver.take();
+    }
+    assert!(driver.events.iter().all(|event| matches!(event, Event::Request(..))));
+}
+
+#[test]
+fn streams_above_their_number() {
+    let error = floods(2000, |driver, round| driver.request(2 * round + 1, "GET /", &[], true));
+    assert_eq!(error.to_string(), "too many requests at the same time");
+    let mut driver = Driver::open_with(plain(), &[]);
+    (0..130).for_each(|number| driver.get(2 * number + 1, "/"));
+    assert_eq!(driver.events.len(), 128);
+    assert_eq!(driver.take(), [Got::Reset(257, 7), Got::Reset(259, 7)], "section 5.1.2");
+    // A response makes room, whether its call has ended or not.
+    driver.respond(1, 200, &[], b"");
+    driver.get(261, "/");
+    assert_eq!(driver.events.len(), 129);
+}
+
+#[test]
+fn header_blocks_without_end() {
+    let error = floods(40, |driver, round| match round {
+        0 => frame(HEADERS, END_STREAM, 1, &driver.block(&[(":method", "GET")])),
+        _ => frame(CONTINUATION, 0, 1, b""),
+    });
+    assert_eq!(error.to_string(), "a header block is too large");
+    floods(10, |driver, round| match round {
+        0 => frame(HEADERS, END_STREAM, 1, &driver.block(&[(":method", "GET")])),
+        _ => frame(CONTINUATION, 0, 1, &[0; 16_384]),
+    });
+}
+
+/// Small and large at once: a list that is far larger than its block.
+#[test]
+fn header_bombs() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    let usual = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
+    let large = "x".repeat(900);
+    for stream in [1, 3] {
+        let bytes = driver.headers_frame(stream, &[&usual[..], &[("bomb", &*large)]].concat(), true);
+        driver.feed(&bytes);
+    }
+    let bytes = driver.headers_frame(5, &[&usual[..], &[("bomb", &*large); 5000]].concat(), true);
+    assert!(bytes.len() < 6000);
+    driver.feed(&bytes);
+    assert_eq!(driver.events[2..], [Event::Refused(ferricorn_proto::RequestError::FieldsTooLarge)]);
+}
+
+#[test]
+fn answers_that_are_asked_for() {
+    let error = floods(3000, |_, _| frame(SETTINGS, 0, 0, b""));
+    assert_eq!(error.to_string(), "too many SETTINGS and PING frames");
+    floods(3000, |_, _| frame(PING, 0, 0, &[1; 8]));
+}
+
+/// Who reads no answers gets no more of them.
+#[test]
+fn answers_that_nobody_reads() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    driver.get(1, "/");
+    driver.writes = false;
+    for _ in 0..4 {
+        driver.feed(&frame(PING, 0, 0, &[1; 8]).repeat(1000));
+        driver.pass(std::time::Duration::from_secs(11));
+        assert!(driver.connection.transmit().len() < 70_000);
+    }
+    assert_eq!(
+        driver.events[1..],
+        [Event::Broken(ConnectionError::Flood("too many answers that the client does not read"))]
+    );
+}
+
+#[test]
+fn frames_that_do_nothing() {
+    let error = floods(6000, |_, _| frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 0]));
+    assert_eq!(error.to_string(), "too many frames that do nothing");
+    floods(6000, |_, _| frame(0x10, 0, 0, &[0, 0, 0, 1, b'i']));
+    floods(6000, |_, _| frame(0x77, 0, 1, b"whatever"));
+}
+
+#[test]
+fn data_without_data() {
+    let error = floods(2000, |driver, round| match round {
+        0 => driver.request(1, "POST /", &[], false),
+        _ => frame(DATA, 0, 1, b""),
+    });
+    assert_eq!(error.to_string(), "too many DATA frames without data");
+}
+
+#[test]
+fn windows_that_open_by_a_byte() {
+    let error = floods(12_000, |_, _| window_update(0, 1));
+    assert_eq!(error.to_string(), "too many WINDOW_UPDATE frames");
+    // With as many for data, all is well.
+    let mut driver = Driver::open_with(plain(), &[]);
+    driver.get(1, "/");
+    driver.connection.start(1, &super::support::start(200, &[])).unwrap();
+    for _ in 0..12_000 {
+        driver.body(1, &[b'x'; 100], true);
+        driver.feed(&[window_update(0, 100), window_update(1, 100)].concat());
+        driver.take();
+    }
+    assert_eq!(driver.events.len(), 1);
+}
+
+#[test]
+fn errors_on_streams() {
+    let error = floods(600, |driver, round| {
+        let fields = [(":method", "GET"), (":path", "/")];
+        driver.headers_frame(2 * round + 1, &fields, true)
+    });
+    assert_eq!(error.to_string(), "too many errors on streams");
+}
+
+/// A client that takes no response is not read from for more of them.
+#[test]
+fn responses_that_nobody_reads() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    driver.writes = false;
+    let large = "x".repeat(8000);
+    let mut stream = 1;
+    while driver.connection.wants_input() && stream < 10_000 {
+        driver.get(stream, "/");
+        if driver.connection.exchange_is_open(stream) {
+            driver.respond(stream, 200, &[("x", &large)], b"");
+            driver.connection.release(stream);
+        }
+        stream += 2;
+    }
+    let waits = driver.connection.transmit().len();
+    assert!((512 * 1024..600 * 1024).contains(&waits), "{waits}");
+    driver.writes = true;
+    driver.write();
+    assert!(driver.connection.wants_input());
+    let before = driver.events.len();
+    driver.settle();
+    assert!(driver.events.len() > before, "the request that waited is begun");
+}
