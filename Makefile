@@ -59,10 +59,11 @@ docs: $(VENV)/.installed ## write docs/options.md anew from the options' declara
 	$(BIN)/python -m ferricorn.reference > docs/options.md
 
 fuzz: ## a minute on each fuzz target (needs cargo-fuzz; see fuzz/README.md)
-	mkdir -p fuzz/corpus/hpack fuzz/corpus/http1_input fuzz/corpus/http1_application fuzz/corpus/proxies fuzz/corpus/websocket_session
-	cd fuzz && $(FUZZ) hpack corpus/hpack -- $(FUZZ_LIMITS) -max_len=64
+	mkdir -p fuzz/corpus/hpack fuzz/corpus/http2_connection fuzz/corpus/http1_input fuzz/corpus/http1_application fuzz/corpus/proxies fuzz/corpus/websocket_session
+	cd fuzz && $(FUZZ) --no-trace-compares hpack corpus/hpack -- $(FUZZ_LIMITS) -max_len=64
 	cd fuzz && $(FUZZ) http1_input corpus/http1_input seeds/http1_input -- $(FUZZ_LIMITS) -max_len=1024 -dict=http1.dict
 	cd fuzz && $(FUZZ) http1_application corpus/http1_application -- $(FUZZ_LIMITS) -max_len=256
+	cd fuzz && $(FUZZ) --no-trace-compares http2_connection corpus/http2_connection -- $(FUZZ_LIMITS) -max_len=100
 	cd fuzz && $(FUZZ) proxies corpus/proxies seeds/proxies -- $(FUZZ_LIMITS) -max_len=300
 	cd fuzz && $(FUZZ) --no-trace-compares websocket_session corpus/websocket_session -- $(FUZZ_LIMITS) -max_len=100
 

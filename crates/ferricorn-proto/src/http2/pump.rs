@@ -4,6 +4,7 @@
 use std::fs::File;
 
 use super::bounds::Bound;
+use super::closing::Fate;
 use super::frame::{self, END_STREAM};
 use super::output::ROOM;
 use super::stream::{End, Stream};
@@ -85,6 +86,10 @@ impl<B: AsRef<[u8]>> Connection<B> {
 
     /// Frames what may go.
     pub(super) fn pump(&mut self, now: &Now<'_>) {
+        // Behind the last GOAWAY nothing is said.
+        if self.fate != Fate::Open {
+            return;
+        }
         while !self.ready.is_empty() && self.transmit.len() < ROOM {
             let Some(slot) = self.next_ready(|stream| stream.unsent.in_memory(1) > 0) else { break };
             self.frame_next(slot);

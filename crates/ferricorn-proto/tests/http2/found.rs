@@ -67,6 +67,21 @@ fn nothing_is_said_behind_the_last_go_away() {
     assert!(driver.frames().is_empty());
 }
 
+/// The same of a WebSocket whose application ended then.
+#[test]
+fn a_websocket_says_nothing_behind_the_last_go_away() {
+    let mut driver = open();
+    let fields = [(":protocol", "websocket"), ("sec-websocket-version", "13")];
+    let connect = driver.request(1, "CONNECT /", &fields, false);
+    driver.feed(&connect);
+    let now = driver.now();
+    driver.connection.websocket_accept(1, None, &Headers::new(), &now).unwrap();
+    driver.frames();
+    driver.feed(&window_update(2, 1));
+    driver.connection.finish(1, Outcome::Returned, &now);
+    assert!(matches!(&driver.frames()[..], [Got::GoAway(1, 1, _)]));
+}
+
 /// What a client does wrong in its WebSocket was not told where the stream ended with the same frame.
 #[test]
 fn a_violation_is_told_also_at_the_end_of_a_stream() {
