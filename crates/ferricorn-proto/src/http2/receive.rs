@@ -312,11 +312,16 @@ impl<B: AsRef<[u8]>> Connection<B> {
         let slot = slot.filter(|&slot| !self.streams[slot].receive.unwanted);
         let mut violation = None;
         match slot {
+            Some(slot) if data.end && data.left == 0 && self.streams[slot].websocket.is_some() => {
+                // What its session says now may be its last as well.
+                self.streams[slot].receive.ended = true;
+                violation = self.take_data(slot, &mut input[..bytes], now);
+            }
             Some(slot) if bytes > 0 => violation = self.take_data(slot, &mut input[..bytes], now),
             _ => self.credit(bytes as u32),
         }
         let consumed = bytes + padding;
-        match slot {
+        match slot.and_then(|_| self.streams.find(data.stream)) {
             Some(slot) if is_whole && data.end && !self.streams[slot].reset => {
                 let ended = self.handle_end(slot, now)?.behind(consumed);
                 Ok(match (violation, ended) {

@@ -9,6 +9,7 @@ mod found;
 mod requests;
 mod responses;
 mod times;
+mod websockets;
 
 #[allow(dead_code, reason = "a client that can do more than its tests need")]
 mod support;

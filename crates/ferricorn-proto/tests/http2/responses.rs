@@ -272,7 +272,7 @@ fn events_out_of_order_are_refused() {
 fn the_server_answers_itself() {
     let mut driver = asked("GET /", &[]);
     let now = driver.now();
-    let answer = Answer { status: 200, text: "ok", close: false };
+    let answer = Answer { status: 200, text: "ok", location: None, close: false };
     driver.connection.respond(1, &answer, &now);
     driver.connection.respond(1, &answer, &now);
     driver.connection.refuse(1, 500, &now);
