@@ -13,6 +13,7 @@ from ferricorn import tls
 from ferricorn.config import Config
 from ferricorn.config_tls import contradiction
 from ferricorn.errors import StartupError
+from tests.support.certificates import Authority
 
 CERTIFICATE = {"ssl_certfile": "a.pem"}
 
@@ -122,3 +123,16 @@ def test_granians_switch_for_client_certificates(flag: str, meaning: str, config
     assert config_of("main:app", flag, "--ssl-ca", "ca.pem") == Config(
         "main:app", ssl_cert_reqs=meaning, ssl_ca_certs="ca.pem"
     )
+
+
+def test_the_certificates_are_a_part_of_the_check(run: Callable[..., Result], tmp_path: Path) -> None:
+    issued = Authority(tmp_path).issue("example.org")
+    good = run("main:app", "--check-config", "--ssl-certfile", issued.certfile, "--ssl-keyfile", issued.keyfile)
+    assert good.exit_code == 0
+    assert "TLS certificates for example.org until 20" in good.output
+    bad = run("main:app", "--check-config", "--ssl-certfile", issued.certfile)
+    assert bad.exit_code == 2
+    assert f"Error: Cannot serve https: '{issued.certfile}': has no private key" in bad.output
+    alone = run("main:app", "--check-config", "--hsts", "60")
+    assert alone.exit_code == 2
+    assert alone.output.splitlines()[-1] == "Error: hsts needs a certificate: ssl_certfile."

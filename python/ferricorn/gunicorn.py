@@ -303,9 +303,25 @@ def settings(cfg: Any, log: Any) -> dict[str, Any]:
     }
     if cfg.is_ssl:
         chosen |= _tls_settings(cfg)
+    if "http_protocols" in cfg.settings:
+        chosen |= _http2_settings(cfg)
     if _is_changed(cfg, "access_log_format"):
         chosen["access_log_format"] = cfg.access_log_format
     return chosen
+
+
+def _http2_settings(cfg: Any) -> dict[str, Any]:
+    """It is spoken where it is asked for. Older versions of gunicorn do not know it: then our own default holds."""
+    wanted = "h2" in _setting(cfg, "http_protocols", ()) or _setting(cfg, "http2_cleartext", "off") != "off"
+    limits = {
+        "http2_max_concurrent_streams": "http2_max_concurrent_streams",
+        "http2_initial_window_size": "http2_initial_stream_window_size",
+        "http2_max_frame_size": "http2_max_frame_size",
+        "http2_max_header_list_size": "http2_max_header_list_size",
+    }
+    return {"http2": wanted} | {
+        ours: cfg.settings[name].get() for name, ours in limits.items() if _is_changed(cfg, name)
+    }
 
 
 def _tls_settings(cfg: Any) -> dict[str, Any]:
@@ -354,8 +370,8 @@ def _refused(cfg: Any) -> str:
     """What gunicorn is asked for and this server cannot do, as one sentence; empty where there is no such thing."""
     if cfg.is_ssl and _is_changed(cfg, "ssl_context"):
         return "Ferricorn's worker makes no context of Python's ssl: take the hook ssl_context away."
-    if "h2" in _setting(cfg, "http_protocols", ()) or _setting(cfg, "http2_cleartext", "off") != "off":
-        return "Ferricorn's worker does not speak HTTP/2 yet: set http_protocols to h1 and http2_cleartext to off."
+    if _setting(cfg, "http2_cleartext", "off") == "upgrade":
+        return "Ferricorn's worker knows no upgrade to HTTP/2: set http2_cleartext to prior-knowledge, or off."
     if (protocol := _setting(cfg, "protocol", "http")) != "http":
         return f"Ferricorn's worker speaks HTTP alone: the protocol {protocol!r} cannot be served."
     if _takes_proxy_protocol(cfg) and set(cfg.proxy_allow_ips) != set(cfg.forwarded_allow_ips):

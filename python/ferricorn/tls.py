@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -59,7 +60,8 @@ class Certificates:
                 ciphers=config.ssl_ciphers,
                 alpn=("h2", "http/1.1") if config.http2 else ("http/1.1",),
                 ocsp=config.ssl_ocsp,
-                ticket_secret=ticket_secret,
+                # Without one of its own, sessions would end with each reload.
+                ticket_secret=ticket_secret or secrets.token_bytes(SECRET_BYTES),
                 handshake_timeout=config.timeout_tls_handshake,
             )
         except ValueError as error:

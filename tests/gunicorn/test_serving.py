@@ -175,7 +175,7 @@ def test_an_application_that_is_not_there_stops_gunicorn(start_gunicorn: StartGu
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("--http2-cleartext", "prior-knowledge"), "does not speak HTTP/2"),
+        (("--http2-cleartext", "upgrade"), "knows no upgrade to HTTP/2"),
         (("--protocol", "uwsgi"), "'uwsgi' cannot be served"),
         (("--proxy-protocol", "--proxy-allow-from", "10.0.0.1"), "one list of proxies"),
     ],

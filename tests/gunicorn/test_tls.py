@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.certificates import Authority
 from tests.support.gunicorn import StartGunicorn
 from tests.support.https import fetch, resumes, session_of
@@ -33,3 +35,23 @@ def test_a_hook_for_a_context_of_pythons_is_refused(start_gunicorn: StartGunicor
     server = start_gunicorn(APP, "-c", str(settings), "--certfile", issued.certfile, "--keyfile", issued.keyfile)
     assert server.wait() == 1
     assert "take the hook ssl_context away" in server.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "preface_is_taken"),
+    [((), False), (("--http2-cleartext", "prior-knowledge", "--http2-max-concurrent-streams", "7"), True)],
+    ids=["by default", "asked for"],
+)
+def test_http_2_is_spoken_where_it_is_asked_for(
+    start_gunicorn: StartGunicorn, arguments: tuple[str, ...], preface_is_taken: bool
+) -> None:
+    server = start_gunicorn(APP, *arguments).wait_until_running().wait_until_serving(workers=1)
+    with server.connect() as client:
+        client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5))
+        answer = client.socket.recv(1000)
+    assert answer.startswith(b"HTTP/1.1 ") is not preface_is_taken
+    if preface_is_taken:
+        # SETTINGS, with SETTINGS_MAX_CONCURRENT_STREAMS among them (RFC 9113 section 6.5.2).
+        assert answer[3] == 4
+        assert b"\x00\x03\x00\x00\x00\x07" in answer
+    assert server.stop() == 0

@@ -67,5 +67,5 @@ class StartGunicorn(Protocol):
 
 
 def _host_and_port(url: str) -> tuple[str, int]:
-    host, _, port = url.removeprefix("http://").rpartition(":")
+    host, _, port = re.sub("^https?://", "", url).rpartition(":")
     return host.strip("[]"), int(port)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
 import shutil
 import signal
 import ssl
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -163,4 +165,34 @@ def test_who_speaks_without_tls_is_refused(start_process: StartProcess, tls: lis
     with Client.connect(server.addresses[0]) as client:
         client.send(GET)
         server.wait_for_line("speaks HTTP, and this is a port for HTTPS")
+    assert server.stop() == 0
+
+
+def test_sighup_of_a_terminal_that_is_gone_ends_it(start_process: StartProcess, tls: list[str]) -> None:
+    """Else it would serve on where nobody sees it. From anybody else, SIGHUP has certificates read again."""
+    terminal, its_end = pty.openpty()
+    code = f"import os, sys; os.dup2({its_end}, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    with_terminal = [sys.executable, "-c", code]
+    server = start_process(APP, *tls, through=with_terminal, pass_fds=[its_end]).wait_until_running()
+    os.close(its_end)
+    server.send_signal(signal.SIGHUP)
+    server.wait_for_line("TLS certificates read anew")
+    os.close(terminal)
+    server.send_signal(signal.SIGHUP)
+    assert server.wait() == 0
+    assert "Finished server process" in server.output
+
+
+def test_a_proxy_tells_of_its_client_ahead_of_the_handshake(
+    start_process: StartProcess, authority: Authority, tls: list[str]
+) -> None:
+    """As HAProxy's `send-proxy` does in front of a server with a certificate of its own."""
+    server = start_process(APP, *tls, "--proxy-protocol").wait_until_running()
+    with Client.connect(server.addresses[0]) as plain:
+        plain.send(b"PROXY TCP4 192.0.2.1 192.0.2.2 1234 443\r\n")
+        context = authority.client_context()
+        with Client(context.wrap_socket(plain.socket, server_hostname="localhost")) as client:
+            client.send(GET)
+            assert client.response().status == 200
+    assert '192.0.2.1:1234 - "GET / HTTP/1.1" 200' in server.wait_for_line(r'"GET /').string
     assert server.stop() == 0

@@ -120,7 +120,9 @@ impl Answer<'_> {
     /// Its head.
     pub(crate) fn start(&self) -> ResponseStart {
         let mut headers = Headers::new();
-        headers.push_checked(b"content-type", b"text/plain; charset=utf-8");
+        if !self.text.is_empty() {
+            headers.push_checked(b"content-type", b"text/plain; charset=utf-8");
+        }
         if let Some(location) = self.location {
             headers.push_checked(b"location", location);
         }
