@@ -269,6 +269,10 @@ impl<B: AsRef<[u8]>> Connection<B> {
     /// Counts a stream no more that is over, and gives its record back once nobody names it.
     pub(super) fn settle_stream(&mut self, slot: usize) {
         let stream = &mut self.streams[slot];
+        if stream.id == 0 {
+            // It has been given back already.
+            return;
+        }
         let is_over = stream.is_closed();
         if is_over && std::mem::take(&mut stream.counted) {
             self.open -= 1;

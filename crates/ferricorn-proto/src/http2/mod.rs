@@ -198,14 +198,14 @@ impl<B: AsRef<[u8]>> Connection<B> {
         self.encoder.release_memory();
         self.transmit.release_memory();
         self.last_start = None;
-        (self.changed, self.ready) = (VecDeque::new(), Vec::new());
+        self.changed.shrink_to_fit();
+        self.ready.shrink_to_fit();
         for slot in self.streams.slots().collect::<Vec<_>>() {
             if let Some(session) = websocket::session_of(&mut self.streams[slot].websocket) {
                 session.release_memory();
             }
         }
         self.streams.release_memory();
-        self.ready.extend(self.streams.slots().filter(|&slot| self.streams[slot].queued).map(|slot| slot as u32));
     }
 
     /// Whether a request was given out on the stream whose response is not whole, or a WebSocket that is not closed, and

@@ -6,6 +6,7 @@ mod errors;
 mod floods;
 mod flow;
 mod found;
+mod properties;
 mod requests;
 mod responses;
 mod times;
