@@ -17,7 +17,7 @@ use super::tickets::Tickets;
 use super::{ciphers, files};
 
 /// The protocols that can be offered (RFC 7301).
-const SPOKEN: [&str; 1] = ["http/1.1"];
+const SPOKEN: [&str; 2] = ["h2", "http/1.1"];
 
 /// The paths of a certificate chain and its key, in PEM; both may be one file.
 #[derive(Clone, Debug, Default)]
