@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -286,3 +287,21 @@ def test_a_reload_is_for_those_that_come(serve_tls: ServeTls, authority: Authori
             client.send(GET)
             assert client.response().status == 200
     assert kept != Path(old.keyfile).read_bytes()
+
+
+def test_many_at_once_are_all_served(serve_tls: ServeTls, shared: Authority) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    server = serve_tls(hello, TlsContext([shared.issue("example.org", key=key).pair]))
+    context = shared.client_context()
+    with connect(server, context) as early, ThreadPoolExecutor(32) as threads:
+
+        def ask(_: int) -> bytes:
+            with connect(server, context) as client:
+                client.send(GET)
+                return client.response().body
+
+        answers = [threads.submit(ask, number) for number in range(100)]
+        for _ in range(20):
+            early.send(GET)
+            assert early.response().body == b"hello"
+        assert {answer.result() for answer in answers} == {b"hello"}

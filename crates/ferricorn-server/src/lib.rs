@@ -27,6 +27,7 @@ mod counting;
 mod exchange;
 mod exchanges;
 mod files;
+mod handshakes;
 mod host;
 mod identity;
 mod listener;

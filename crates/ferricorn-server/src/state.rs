@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::connection::{Connection, Request, RequestLine, Taken};
 use crate::counting::Begun;
 use crate::files::{Ahead, Reader, System, report_faults};
+use crate::handshakes::Handshakes;
 use crate::host::{Config, Problem};
 use crate::identity::{Random, identify};
 use crate::listener::Listener;
@@ -65,6 +66,7 @@ pub(crate) struct State<A: Application> {
     pub(crate) redirect: Redirect,
     /// Listeners that have more to accept.
     pub(crate) acceptable: Vec<usize>,
+    pub(crate) handshakes: Handshakes,
     pub(crate) fairness: Fairness,
     /// Listeners that could not accept and are tried again at the next tick.
     pub(crate) accept_failed: bool,
@@ -174,6 +176,7 @@ impl<A: Application> State<A> {
             put_off: false,
             in_turn: false,
             acceptable: Vec::new(),
+            handshakes: Handshakes::default(),
             fairness: Fairness::default(),
             accept_failed: false,
             running: 0,
@@ -303,6 +306,32 @@ impl<A: Application> State<A> {
         }
     }
 
+    /// Whether a turn runs already.
+    pub(crate) fn begin_turn(&mut self) -> bool {
+        let runs = std::mem::replace(&mut self.in_turn, true);
+        if !runs {
+            self.handshakes.begin_turn();
+        }
+        runs
+    }
+
+    /// A connection whose handshake has waited for time, and is to have it now.
+    pub(crate) fn next_handshake(&mut self) -> Option<Key> {
+        let key = self.handshakes.next()?;
+        if let Some(tls) = self.connections.get_mut(key).and_then(|connection| connection.tls.as_mut()) {
+            tls.set_waiting(false);
+        }
+        Some(key)
+    }
+
+    /// Has the handshake of a connection wait for another turn.
+    fn put_off_handshake(&mut self, key: Key) {
+        let Some(tls) = self.connections.get_mut(key).and_then(|connection| connection.tls.as_mut()) else { return };
+        if !tls.set_waiting(true) {
+            self.handshakes.put_off(key);
+        }
+    }
+
     /// The next request of this connection that the application is to be called with.
     pub(crate) fn next_call(&mut self, key: Key, config: &Config) -> Option<Call<A>> {
         let connection = self.connections.get_mut(key)?;
@@ -313,8 +342,16 @@ impl<A: Application> State<A> {
         if connection.preface.is_some() {
             return if self.read_preface(key, config) { self.next_call(key, config) } else { None };
         }
-        let now = self.clock.now();
-        let taken = connection.take_request(&mut self.buffer, &mut self.line, &now);
+        let shakes_hands = connection.is_handshaking();
+        if shakes_hands && !self.handshakes.has_time() {
+            self.put_off_handshake(key);
+            return None;
+        }
+        let begun = shakes_hands.then(Instant::now);
+        let taken = connection.take_request(&mut self.buffer, &mut self.line, &self.clock.now());
+        if let Some(begun) = begun {
+            self.handshakes.spend(begun.elapsed());
+        }
         if connection.http.is_multiplexed() {
             self.look_at_streams(key);
         }

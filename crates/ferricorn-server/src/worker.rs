@@ -107,7 +107,10 @@ impl<A: Application, H: Host> Worker<A, H> {
     /// [`Host::poll_soon`] asks for.
     pub fn settle_soon(&self) {
         self.state.borrow_mut().clock.update();
-        self.turn(|| self.state.borrow_mut().accept_more(&self.config));
+        self.turn(|| {
+            self.state.borrow_mut().accept_more(&self.config);
+            self.go_on_with_handshakes();
+        });
     }
 
     /// Writes what was put off, and nothing else: for a thread that steps in while this worker's is not coming back. It
@@ -133,6 +136,7 @@ impl<A: Application, H: Host> Worker<A, H> {
         };
         self.turn(|| {
             self.state.borrow_mut().accept_more(&self.config);
+            self.go_on_with_handshakes();
             for event in &events {
                 self.handle_readiness(event.into());
             }
@@ -226,7 +230,7 @@ impl<A: Application, H: Host> Worker<A, H> {
 
     /// Runs `work`, then settles what it left: writes, wakes, reports. Inside a turn, `work` alone.
     fn turn(&self, work: impl FnOnce()) {
-        let outer = std::mem::replace(&mut self.state.borrow_mut().in_turn, true);
+        let outer = self.state.borrow_mut().begin_turn();
         work();
         if outer {
             return;
@@ -235,7 +239,7 @@ impl<A: Application, H: Host> Worker<A, H> {
         let more = {
             let state = &mut *self.state.borrow_mut();
             state.in_turn = false;
-            !state.acceptable.is_empty()
+            !state.acceptable.is_empty() || state.handshakes.is_waited_for()
         };
         if more {
             self.host.poll_soon();
@@ -257,6 +261,17 @@ impl<A: Application, H: Host> Worker<A, H> {
             key
         };
         self.advance(key);
+    }
+
+    /// Goes on where earlier turns had no time for handshakes.
+    fn go_on_with_handshakes(&self) {
+        loop {
+            let key = self.state.borrow_mut().next_handshake();
+            match key {
+                Some(key) => self.advance(key),
+                None => return,
+            }
+        }
     }
 
     /// Lets a connection do what it can: start requests, discard what is not wanted.

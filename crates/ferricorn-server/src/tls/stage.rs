@@ -92,6 +92,8 @@ pub(crate) struct Stage {
     deadline: Instant,
     /// Whether a byte of it has come.
     begun: bool,
+    /// Whether it waits for another turn.
+    waits: bool,
     is_open: bool,
     /// Whether the peer has said that it is done, and whether that was told.
     peer_closed: bool,
@@ -119,6 +121,7 @@ impl Stage {
             covered: 0,
             deadline: now + context.handshake_timeout(),
             begun: false,
+            waits: false,
             is_open: false,
             peer_closed: false,
             end_told: false,
@@ -132,9 +135,14 @@ impl Stage {
         !self.is_open
     }
 
-    /// Whether anything has come.
+    /// Whether anything has come, or waits to be looked at.
     pub(crate) fn has_begun(&self) -> bool {
-        self.begun
+        self.begun || self.waits
+    }
+
+    /// Says whether its handshake waits for time; whether it did before.
+    pub(crate) fn set_waiting(&mut self, waits: bool) -> bool {
+        std::mem::replace(&mut self.waits, waits)
     }
 
     /// Whether HTTP/2 was agreed on (RFC 7301).
