@@ -290,7 +290,7 @@ fn refused_requests_are_answered() {
     let many: Vec<(String, String)> = (0..101).map(|number| (format!("x-{number}"), String::new())).collect();
     let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (&**name, &**value)).collect();
     let large = "x".repeat(70_000);
-    let cases: Vec<(RequestError, u16, Vec<(&str, &str)>)> = vec![
+    let cases = [
         (RequestError::Connect, 501, vec![(":method", "CONNECT"), (":authority", "a:1")]),
         (RequestError::Expectation, 417, [&usual[..], &[("expect", "x")]].concat()),
         (RequestError::HostInvalid, 400, vec![(":method", "GET"), (":authority", "a@b")]),

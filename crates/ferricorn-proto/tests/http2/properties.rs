@@ -208,8 +208,11 @@ proptest! {
     }
 }
 
-/// Events, the bodies, and what was written, of one of several conversations.
-fn conversation(seed: usize, cuts: &[usize]) -> (Vec<Event>, Vec<Option<(Vec<u8>, bool)>>, Vec<Got>) {
+/// Events, bodies and frames.
+type Outcome = (Vec<Event>, Vec<Option<(Vec<u8>, bool)>>, Vec<Got>);
+
+/// What comes of one of several conversations, cut so.
+fn conversation(seed: usize, cuts: &[usize]) -> Outcome {
     let mut driver = Driver::open_with(plain(), &[]);
     let mut bytes = Vec::new();
     bytes.extend(driver.request(1, "POST /a?b", &[("content-length", "300")], false));

@@ -4,7 +4,7 @@ use asgi::{Headers, KnownField, Outcome, ResponseStart, SendError};
 use ferricorn_proto::http2::ErrorCode;
 use ferricorn_proto::{Answer, Content, Finished, Limits};
 
-use super::support::{DATA, Driver, END_STREAM, Got, frame, plain, reset, start};
+use super::support::{DATA, Driver, END_STREAM, Fields, Got, frame, plain, reset, start};
 
 /// A connection with a request on stream 1.
 fn asked(line: &str, more: &[(&str, &str)]) -> Driver {
@@ -40,7 +40,8 @@ fn the_head_waits_for_the_first_part() {
 
 #[test]
 fn a_body_that_is_whole_has_its_length_told() {
-    let cases: [(&str, u16, &[(&str, &str)], &[u8], &str, Option<&[u8]>); 9] = [
+    type Case = (&'static str, u16, Fields<'static>, &'static [u8], &'static str, Option<&'static [u8]>);
+    let cases: [Case; 9] = [
         ("GET /", 200, &[], b"hello", "content-length: 5", Some(b"hello")),
         ("GET /", 200, &[], b"", "content-length: 0", None),
         ("GET /", 200, &[("content-length", "5")], b"hello", "content-length: 5", Some(b"hello")),
@@ -322,7 +323,7 @@ fn a_body_above_the_limit_is_refused() {
 #[test]
 fn the_authority_is_the_host() {
     let mut driver = Driver::open_with(plain(), &[]);
-    let cases: [(&[(&str, &str)], &[u8]); 4] = [
+    let cases: [(Fields<'_>, &[u8]); 4] = [
         (&[(":authority", "a"), (":path", "/"), ("x", "y")], b"host: a\r\nx: y\r\n"),
         (&[(":authority", "a"), (":path", "/"), ("x", "y"), ("host", "b")], b"host: a\r\nx: y\r\n"),
         (&[(":path", "/"), ("x", "y"), ("host", "b")], b"x: y\r\nhost: b\r\n"),

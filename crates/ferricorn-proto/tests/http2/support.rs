@@ -51,6 +51,9 @@ pub fn setting(name: u16, value: u32) -> Vec<u8> {
     [&name.to_be_bytes()[..], &value.to_be_bytes()].concat()
 }
 
+/// Fields, as name and value.
+pub type Fields<'a> = &'a [(&'a str, &'a str)];
+
 /// A frame that the server wrote, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Got {

@@ -7,7 +7,7 @@ use ferricorn_proto::http2::ErrorCode;
 use ferricorn_proto::websocket::{self, ProtocolError};
 use ferricorn_proto::{Content, Finished, Limits, RequestError, TimeoutKind};
 
-use super::support::{DATA, Driver, END_STREAM, Event, Got, frame, plain, reset, start, window_update};
+use super::support::{DATA, Driver, END_STREAM, Event, Fields, Got, frame, plain, reset, start, window_update};
 
 const CONNECT: [(&str, &str); 5] = [
     (":method", "CONNECT"),
@@ -116,7 +116,7 @@ fn an_extended_connect_is_accepted_by_a_200() {
 
 #[test]
 fn handshakes_that_break_the_rules_are_refused() {
-    let cases: [(RequestError, u16, &[(&str, &str)]); 4] = [
+    let cases: [(RequestError, u16, Fields<'_>); 4] = [
         (RequestError::WebSocketVersion, 426, &[]),
         (RequestError::WebSocketVersion, 426, &[("sec-websocket-version", "8")]),
         (
@@ -285,7 +285,7 @@ fn violations_close_their_stream() {
     assert_eq!(driver.events[1..], [Event::Violation(ProtocolError::Unmasked)]);
     let got = driver.take();
     assert!(matches!(&got[0], Got::Data(1, bytes, true) if bytes.starts_with(b"\x88") && bytes[2..4] == [0x03, 0xea]));
-    assert_eq!(driver.connection.disconnected(1), true);
+    assert!(driver.connection.disconnected(1));
     driver.get(3, "/");
     assert_eq!(driver.events.len(), 3);
 }
