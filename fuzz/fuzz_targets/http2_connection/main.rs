@@ -11,6 +11,7 @@ mod client;
 #[path = "../../../crates/ferricorn-proto/tests/hpack/model.rs"]
 #[allow(dead_code, reason = "the header blocks' target uses the rest")]
 mod model;
+mod program;
 
 use std::collections::BTreeMap;
 use std::io::IoSlice;
@@ -18,15 +19,16 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use asgi::{Headers, Message, Outcome, ResponseStart};
+use asgi::{Headers, Message, Outcome};
 use client::{
     ACK, CONTINUATION, Client, DATA, END_HEADERS, Frame, GOAWAY, HEADERS, PING, PRIORITY, PRIORITY_UPDATE, RST_STREAM,
     SETTINGS, Side, WINDOW_UPDATE,
 };
+use ferricorn_proto::http2::Connection;
 use ferricorn_proto::http2::hpack::Encoder;
-use ferricorn_proto::http2::{self, Connection};
-use ferricorn_proto::{Answer, Closing, Content, Drain, Finished, Input, Limits, Now, Piece};
+use ferricorn_proto::{Answer, Closing, Content, Drain, Finished, Input, Now, Piece};
 use libfuzzer_sys::fuzz_target;
+use program::{A_LOT, Program, limits_of, setting, start_of};
 
 fuzz_target!(|data: &[u8]| {
     let [limits, cut, program @ ..] = data else { return };
@@ -90,49 +92,6 @@ struct Run {
 }
 
 const DATE: &[u8] = b"Sun, 06 Nov 1994 08:49:37 GMT";
-
-fn limits_of(choice: u8) -> (Limits, http2::Limits) {
-    let http2 = http2::Limits {
-        max_concurrent_streams: [1, 2, 4, 100][usize::from(choice & 3)],
-        stream_window: [65_535, 10, 300, 1 << 20][usize::from(choice >> 2 & 3)],
-        connection_window: 65_535,
-        max_header_list_size: if choice & 16 == 0 { 65_536 } else { 300 },
-        keep_alive_interval: (choice & 32 != 0).then_some(Duration::from_secs(3)),
-        ..http2::Limits::default()
-    };
-    let limits = Limits {
-        body: (choice & 64 != 0).then_some(100),
-        date: choice & 128 != 0,
-        headers: Headers::from_iter([("server", "ferricorn")]).expect("a field"),
-        http2: Some(Rc::new(http2.clone())),
-        ..Limits::default()
-    };
-    (limits, http2)
-}
-
-/// What is left of the program.
-struct Program<'a>(&'a [u8]);
-
-impl Program<'_> {
-    fn byte(&mut self) -> u8 {
-        match self.0 {
-            [first, rest @ ..] => {
-                self.0 = rest;
-                *first
-            }
-            [] => 0,
-        }
-    }
-
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[usize::from(self.byte()) % choices.len()]
-    }
-
-    fn bytes(&mut self, most: usize) -> Vec<u8> {
-        let length = usize::from(self.byte()) % (most + 1);
-        (0..length).map(|_| self.byte()).collect()
-    }
-}
 
 impl Run {
     fn new(choice: u8, cut: Cut) -> Self {
@@ -297,7 +256,6 @@ impl Run {
             11 => ("", &[]),
             _ => ("GET", &[]),
         };
-        self.client.begin(id, method == "HEAD");
         let path = if flags & 64 != 0 { "" } else { "/path?query" };
         let mut fields = vec![(":method", method), (":scheme", "http"), (":path", path), (":authority", "a.example")];
         // A pseudo-header field stands ahead of the others.
@@ -366,8 +324,18 @@ impl Run {
         *ended |= frame.flags & 1 != 0;
     }
 
+    /// A frame with data of a WebSocket is not cut: its end may be known before the end of the frame, and which resets go out
+    /// hangs on that. Cutting those is the business of `websocket_session`.
+    fn has_websocket(&self) -> bool {
+        self.calls.values().any(|call| call.websocket)
+    }
+
     fn feed(&mut self, unit: &[u8]) {
         match self.cut {
+            Cut::Bytes if self.has_websocket() => {
+                self.inbox.extend_from_slice(unit);
+                self.settle();
+            }
             Cut::Frames => {
                 self.inbox.extend_from_slice(unit);
                 self.settle();
@@ -385,7 +353,7 @@ impl Run {
     fn flush(&mut self) {
         let Cut::Joined(size) = self.cut else { return };
         let joined = std::mem::take(&mut self.joined);
-        let size = if size > 200 { usize::MAX } else { size };
+        let size = if size > 200 || self.has_websocket() { usize::MAX } else { size };
         for piece in joined.chunks(size) {
             self.inbox.extend_from_slice(piece);
             self.settle();
@@ -403,8 +371,9 @@ impl Run {
                 Ok(Some(Input::Request(head))) => {
                     let (stream, websocket, head_only) = (head.stream, head.websocket, head.method == "HEAD");
                     assert!(!self.calls.contains_key(&stream));
-                    assert!(head.headers.get(b"host") == Some(b"a.example"));
+                    assert!(head.headers.get(b"host").is_some());
                     let event = format!("{stream} {} {} {:?}", head.method, head.has_body, head.headers);
+                    self.client.note_method(stream, head_only);
                     self.order.push(stream);
                     self.calls.insert(stream, Call { websocket, head: head_only, ..Call::default() });
                     Some(event)
@@ -478,7 +447,9 @@ impl Run {
                 connection.release(stream);
             }
             184 => connection.refuse(stream, 503, &now),
-            185 => connection.respond(stream, &Answer { status: 200, text: "well", close: false }, &now),
+            185 => {
+                connection.respond(stream, &Answer { status: 200, text: "well", close: false, location: None }, &now)
+            }
             186..189 => {
                 failed = connection.websocket_accept(stream, None, &Headers::new(), &now).is_err();
             }
@@ -614,34 +585,4 @@ impl Run {
         }
         frames
     }
-}
-
-/// A value that does not fit into the smaller limit of a list.
-const A_LOT: &str = match str::from_utf8(&[b'a'; 400]) {
-    Ok(text) => text,
-    Err(_) => "",
-};
-
-/// A setting by number.
-fn setting(choice: u8) -> [u8; 6] {
-    let name = u16::from(choice & 7);
-    let value = [0_u32, 1, 10, 100, 16_384, 65_535, 100_000, 0x7fff_ffff][usize::from(choice >> 3 & 7)];
-    let [a, b] = name.to_be_bytes();
-    let [c, d, e, f] = value.to_be_bytes();
-    [a, b, c, d, e, f]
-}
-
-/// A response's start by number; each says that it is the application's.
-fn start_of(choice: u8, stream: u32) -> ResponseStart {
-    let status = [200, 204, 304, 404][usize::from(choice & 3)];
-    let mut fields = vec![("x-app", stream.to_string())];
-    match choice >> 2 & 7 {
-        0 => fields.push(("content-length", "10".to_owned())),
-        1 => fields.push(("content-length", "100".to_owned())),
-        2 => fields.push(("connection", "close".to_owned())),
-        3 => fields.push(("transfer-encoding", "chunked".to_owned())),
-        4 => fields.push(("set-cookie", "secret".to_owned())),
-        _ => {}
-    }
-    ResponseStart { status, headers: Headers::from_iter(fields).expect("fields"), trailers: choice & 32 != 0 }
 }
