@@ -4,11 +4,13 @@
 
 mod encrypted;
 mod files;
+mod inbox;
+mod request;
 
 use std::io;
 use std::rc::Rc;
 
-use asgi::{Application, Headers, HttpVersion, Message};
+use asgi::{Application, Headers, Message};
 use ferricorn_proto::http2::ConnectionError;
 use ferricorn_proto::proxy_protocol::{self, ProxyError};
 use ferricorn_proto::websocket::ProtocolError;
@@ -22,6 +24,8 @@ use crate::proxies::Ends;
 use crate::socket::Socket;
 use crate::tls::Stage;
 use crate::writing::{Attempt, write_pieces};
+use inbox::Inbox;
+pub(crate) use request::{Request, RequestLine};
 
 /// How many reads one connection gets before the others have their turn.
 const READS_PER_TURN: usize = 16;
@@ -77,107 +81,6 @@ pub(crate) struct Connection<A: Application> {
     /// What encrypts and decrypts, where the listener speaks TLS.
     pub(crate) tls: Option<Box<Stage>>,
     row: Row,
-}
-
-/// Bytes that were read and not yet taken: a partial head, a body nobody has asked for, pipelined requests.
-#[derive(Default)]
-struct Inbox {
-    bytes: Vec<u8>,
-    start: usize,
-    /// The protocol has looked at all of it, and waits for more.
-    seen: bool,
-}
-
-impl Inbox {
-    fn is_empty(&self) -> bool {
-        self.start == self.bytes.len()
-    }
-
-    fn rest(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..]
-    }
-
-    fn put(&mut self, bytes: &[u8]) {
-        self.seen = false;
-        if self.is_empty() {
-            self.bytes.clear();
-            self.start = 0;
-        } else if self.start > self.bytes.len() / 2 {
-            self.bytes.drain(..self.start);
-            self.start = 0;
-        }
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    fn take(&mut self, count: usize) {
-        self.start += count;
-        if self.is_empty() && self.bytes.capacity() > 4096 {
-            *self = Self::default();
-        }
-    }
-}
-
-/// A request, apart from its line, which is in the [`RequestLine`].
-pub(crate) struct Request {
-    /// Its stream, in HTTP/2.
-    pub(crate) stream: u32,
-    pub(crate) version: HttpVersion,
-    pub(crate) headers: Rc<Headers>,
-    pub(crate) headers_repeated: bool,
-    /// Whether it is the handshake of a WebSocket.
-    pub(crate) websocket: bool,
-}
-
-/// The method and target of the request that is being given out, copied out of the input so that the input is free
-/// while the application runs.
-#[derive(Default)]
-pub(crate) struct RequestLine {
-    text: Vec<u8>,
-    method_end: usize,
-    path_end: usize,
-}
-
-impl RequestLine {
-    pub(crate) fn set(&mut self, method: &str, path: &[u8], query: &[u8]) {
-        self.text.clear();
-        self.text.extend_from_slice(method.as_bytes());
-        self.method_end = self.text.len();
-        self.text.extend_from_slice(path);
-        self.path_end = self.text.len();
-        self.text.extend_from_slice(query);
-    }
-
-    pub(crate) fn method(&self) -> &str {
-        std::str::from_utf8(&self.text[..self.method_end]).unwrap_or_default()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.text.len()
-    }
-
-    pub(crate) fn method_bytes(&self) -> &[u8] {
-        &self.text[..self.method_end]
-    }
-
-    pub(crate) fn path(&self) -> &[u8] {
-        &self.text[self.method_end..self.path_end]
-    }
-
-    pub(crate) fn query(&self) -> &[u8] {
-        &self.text[self.path_end..]
-    }
-}
-
-impl Clone for RequestLine {
-    fn clone(&self) -> Self {
-        Self { text: self.text.clone(), ..*self }
-    }
-
-    /// Keeps the memory of `self`.
-    fn clone_from(&mut self, other: &Self) {
-        self.text.clone_from(&other.text);
-        (self.method_end, self.path_end) = (other.method_end, other.path_end);
-    }
 }
 
 /// What came of an attempt to take a request.
@@ -593,58 +496,5 @@ impl<A: Application> Connection<A> {
         }
         self.http.release_memory();
         self.memory = A::ConnectionMemory::default();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_inbox_gives_out_what_was_put_in() {
-        let mut inbox = Inbox::default();
-        inbox.put(b"abc");
-        inbox.take(1);
-        inbox.put(b"de");
-        assert_eq!(inbox.rest(), b"bcde");
-        inbox.take(3);
-        // The part that was taken is let go when it is the larger one.
-        inbox.put(b"f");
-        assert_eq!((inbox.start, inbox.rest()), (0, b"ef".to_vec().as_mut_slice()));
-        inbox.take(2);
-        assert!(inbox.is_empty());
-        inbox.put(b"g");
-        assert_eq!((inbox.bytes.len(), inbox.rest()), (1, b"g".to_vec().as_mut_slice()));
-    }
-
-    #[test]
-    fn an_inbox_that_was_large_keeps_no_memory() {
-        let mut inbox = Inbox::default();
-        inbox.put(&[0; 100_000]);
-        inbox.take(99_999);
-        assert!(!inbox.is_empty());
-        inbox.take(1);
-        assert_eq!((inbox.is_empty(), inbox.bytes.capacity()), (true, 0));
-    }
-
-    #[test]
-    fn new_bytes_are_worth_another_look() {
-        let mut inbox = Inbox::default();
-        inbox.put(b"GET /");
-        inbox.seen = true;
-        inbox.put(b" HTTP/1.1");
-        assert!(!inbox.seen);
-    }
-
-    #[test]
-    fn a_request_line_is_told_part_by_part() {
-        let mut line = RequestLine::default();
-        line.set("DELETE", b"/a/b", b"c=d");
-        line.set("GET", b"/x%20\xff", b"y");
-        assert_eq!((line.method(), line.path(), line.query()), ("GET", &b"/x%20\xff"[..], &b"y"[..]));
-        let mut copy = RequestLine::default();
-        copy.clone_from(&line);
-        line.set("PUT", b"/", b"");
-        assert_eq!((copy.method(), copy.path(), copy.query()), ("GET", &b"/x%20\xff"[..], &b"y"[..]));
     }
 }

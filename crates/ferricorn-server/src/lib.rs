@@ -36,6 +36,7 @@ mod metrics_server;
 mod poller;
 mod proxies;
 mod redirect;
+mod requests;
 mod scope;
 mod serve;
 mod slab;

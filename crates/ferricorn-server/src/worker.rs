@@ -17,8 +17,9 @@ use crate::exchanges::{Sent, Take};
 use crate::host::{Config, Host, Problem};
 use crate::listener::Listener;
 use crate::poller::{Poller, Readiness, WAKER};
+use crate::requests::Call;
 use crate::slab::Key;
-use crate::state::{Call, State};
+use crate::state::State;
 
 /// How many pipelined requests of one connection are handled before the others have their turn.
 const REQUESTS_PER_TURN: usize = 32;
