@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import logging
 import os
 import signal
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
     from ferricorn.config import Config
     from tests.support.process import ServerProcess, StartProcess
     from tests.support.server import RunningServer, Serve
+    from tests.support.transports import Transport
 
 LOOPS = ["asyncio", *(["uvloop"] if importlib.util.find_spec("uvloop") else [])]
+EVERYWHERE = ("http", "lifespan", "scope")
+"""Folders of tests about what applications may rely on, whatever the transport."""
 
 
 def pytest_configure() -> None:
@@ -41,7 +45,35 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-@pytest.fixture(params=LOOPS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs what needs an event loop on each, and what serves in one of the folders `EVERYWHERE` over each transport.
+
+    The other transports take turns with the loops: what depends on both is nobody's promise.
+    """
+    if "loop" not in metafunc.fixturenames:
+        return
+    if "transport" not in metafunc.fixturenames:
+        metafunc.parametrize("loop", LOOPS, indirect=True)
+        return
+    runs = [pytest.param(loop, "http1", id=loop) for loop in LOOPS]
+    if metafunc.definition.path.parent.name in EVERYWHERE:
+        others = zip(itertools.cycle(LOOPS), ("https1", "h2c"), strict=False)
+        runs += [pytest.param(loop, transport, id=f"{loop}-{transport}") for loop, transport in others]
+    metafunc.parametrize(("loop", "transport"), runs, indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves those out that are about another transport: see the markers in pyproject.toml."""
+    items[:] = [item for item in items if _is_meant(item)]
+
+
+def _is_meant(item: pytest.Item) -> bool:
+    transport = getattr(item, "callspec", None) and item.callspec.params.get("transport")  # type: ignore[attr-defined]
+    left_out = {"http1": ("h2c", "h2"), "cleartext": ("https1", "h2")}
+    return not any(transport in others and item.get_closest_marker(name) for name, others in left_out.items())
+
+
+@pytest.fixture
 def loop(request: pytest.FixtureRequest) -> str:
     """The value of `--loop` to test with."""
     name: str = request.param
@@ -49,16 +81,25 @@ def loop(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def serve(loop: str) -> Iterator[Serve]:
+def transport(request: pytest.FixtureRequest) -> Transport:
+    """What the servers and clients of the test speak with each other."""
+    from tests.support.transports import Transport
+
+    return Transport(request.param)
+
+
+@pytest.fixture
+def serve(loop: str, transport: Transport) -> Iterator[Serve]:
     """Starts servers. In the end they have to stop, with nothing in their log that the test did not expect."""
     # Imported here: tests of the Python parts alone run without the native module.
     from tests.support.server import RunningServer
 
     servers: list[RunningServer] = []
+    chosen: dict[str, Any] = {"loop": loop, "transport": transport}
     with ExitStack() as running:
 
         def start(app: Callable[..., Any], **options: Any) -> RunningServer:
-            server = running.enter_context(RunningServer(app, **({"loop": loop} | options)))
+            server = running.enter_context(RunningServer(app, **(chosen | options)))
             servers.append(server)
             return server
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from tests.support.asgi import Event, Gate, Journal, Receive, Scope, Send, body, raised_by, read_body, respond, start
 from tests.support.client import GET, request
 from tests.support.deadline import SETTLED
@@ -140,6 +142,7 @@ def test_con_06_not_read_again_once_the_application_stops_asking(serve: Serve) -
         assert client.response().status == 200
 
 
+@pytest.mark.http1("pipelining")
 def test_con_06_pipelined_requests_are_not_read_without_end(serve: Serve) -> None:
     """Requests behind one that still runs wait in the kernel, not in the server."""
     gate, called = Gate(), Journal[None]()

@@ -126,6 +126,7 @@ def wait_for_quiet() -> None:
         used = (time.process_time() - begun) / 0.05
 
 
+@pytest.mark.http1("lines of a head")
 def test_every_head_timeout_of_a_crowd_fires(serve: Serve) -> None:
     server = serve(app, timeout_request_head=0.5)
     with crowd(server, half_a_head) as clients:
@@ -136,6 +137,7 @@ def test_every_head_timeout_of_a_crowd_fires(serve: Serve) -> None:
     assert len(server.log.remaining_problems()) == CROWD
 
 
+@pytest.mark.http1("lines of a head")
 def test_a_crowd_of_dripping_heads(serve: Serve) -> None:
     """A byte each in turn, as the slow clients of the attack do; the heads are whole in the end."""
     server = serve(app)
@@ -157,6 +159,8 @@ def test_the_server_stops_in_a_crowd(serve: Serve) -> None:
         assert time.monotonic() - begun < 5
 
 
+@pytest.mark.cleartext("connections are accepted before anything is spoken")
+@pytest.mark.http1("connections are accepted before anything is spoken")
 def test_more_connections_than_the_process_may_open(serve: Serve) -> None:
     """Accepting fails for want of descriptors: the server does not die, and serves when there are some again."""
     resource = pytest.importorskip("resource")

@@ -25,6 +25,7 @@ class Called(Journal[str]):
         await respond(send)
 
 
+@pytest.mark.http1("HTTP/2 has a bound of its own for fields")
 @pytest.mark.parametrize("bytewise", [False, True], ids=["whole", "bytewise"])
 def test_a_target_beyond_the_head_limit_is_414(serve: Serve, bytewise: bool) -> None:
     called = Called()
@@ -33,11 +34,12 @@ def test_a_target_beyond_the_head_limit_is_414(serve: Serve, bytewise: bool) -> 
         data = request(target=b"/" + b"a" * 2000)
         (client.send_each_byte if bytewise else client.send_until_end)(data[:1500])
         assert client.response().status == 414
-        assert client.ends()
+        assert client.exchange_ends()
     assert called.is_empty()
     server.expect_problem()
 
 
+@pytest.mark.http1("HTTP/2 has a bound of its own for fields")
 @pytest.mark.parametrize(
     "headers",
     [[(b"a", b"a" * 2000)], [(b"a" * 2000, b"a")], [(b"a%d" % number, b"a" * 40) for number in range(50)]],
@@ -49,11 +51,12 @@ def test_fields_beyond_the_head_limit_are_431(serve: Serve, headers: list[tuple[
     with server.connect() as client:
         client.send(request(headers=headers))
         assert client.response().status == 431
-        assert client.ends()
+        assert client.exchange_ends()
     assert called.is_empty()
     server.expect_problem()
 
 
+@pytest.mark.http1("HTTP/2 has a bound of its own for fields")
 def test_a_head_without_end_is_cut_at_the_limit(serve: Serve) -> None:
     """The server answers before it has read more than its bound."""
     server = serve(Called(), limit_request_head=4096)
@@ -66,6 +69,7 @@ def test_a_head_without_end_is_cut_at_the_limit(serve: Serve) -> None:
     server.expect_problem()
 
 
+@pytest.mark.http1("HTTP/2 has a bound of its own for fields")
 def test_a_line_without_end_is_cut_at_the_limit(serve: Serve) -> None:
     server = serve(Called(), limit_request_head=4096)
     with server.connect() as client:
@@ -74,6 +78,7 @@ def test_a_line_without_end_is_cut_at_the_limit(serve: Serve) -> None:
     server.expect_problem()
 
 
+@pytest.mark.http1("HTTP/2 has a bound of its own for fields")
 def test_a_head_up_to_the_limit_is_taken(serve: Serve) -> None:
     """The default bound, 65,536 bytes, to the byte."""
     padding = 65_536 - len(request(headers=[(b"a", b"")]))
@@ -83,6 +88,7 @@ def test_a_head_up_to_the_limit_is_taken(serve: Serve) -> None:
             assert client.response().status == 200
 
 
+@pytest.mark.http1("HTTP/2 has a bound of its own for fields")
 def test_the_head_limit_holds_for_each_request_of_a_connection(serve: Serve) -> None:
     with serve(Called(), limit_request_head=1024).connect() as client:
         client.send(request(headers=[(b"a", b"a" * 900)]) * 10)
@@ -97,7 +103,7 @@ def test_a_content_length_beyond_the_body_limit_is_413(serve: Serve) -> None:
         client.send(request(b"POST", headers=[(b"content-length", b"1001"), (b"expect", b"100-continue")]))
         response = client.response()
         assert (response.status, response.interim) == (413, ())
-        assert client.ends()
+        assert client.exchange_ends()
     assert called.is_empty()
     server.expect_problem()
 
@@ -118,7 +124,7 @@ def test_chunks_beyond_the_body_limit_are_413(serve: Serve) -> None:
         data = request(b"POST", headers=[(b"transfer-encoding", b"chunked")], body=chunked(*[bytes(100)] * 11))
         client.send(data)
         assert client.response().status == 413
-        assert client.ends()
+        assert client.exchange_ends()
     received = events.next()
     assert received[-1] == DISCONNECT
     assert sum(len(event["body"]) for event in received[:-1]) <= 1000
@@ -152,7 +158,7 @@ def test_requests_above_the_concurrency_limit_are_503(serve: Serve) -> None:
         with server.connect() as third:
             third.send(GET)
             assert third.response().status == 503
-            assert third.ends()
+            assert third.exchange_ends()
         gate.open()
         assert one.response().status == 200
         assert other.response().status == 200
@@ -191,6 +197,7 @@ def test_the_concurrency_limit_counts_calls_not_connections(serve: Serve) -> Non
     server.log.remaining_problems()
 
 
+@pytest.mark.http1("pipelining")
 def test_a_refused_request_does_not_spoil_a_running_response(serve: Serve) -> None:
     """Pipelined behind a response that streams: the first is whole, then comes the refusal."""
     gate = Gate()
@@ -211,5 +218,5 @@ def test_a_refused_request_does_not_spoil_a_running_response(serve: Serve) -> No
         assert client.chunk() == b""
         client.read_until(b"\r\n")
         assert client.response().status == 400
-        assert client.ends()
+        assert client.exchange_ends()
     server.expect_problem()

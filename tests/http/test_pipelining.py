@@ -8,6 +8,8 @@ from tests.support.asgi import Gate, Journal, Receive, Scope, Send, body, read_b
 from tests.support.client import GET, chunked, request
 from tests.support.server import Serve
 
+pytestmark = pytest.mark.http1("pipelining")
+
 
 async def say_path(scope: Scope, receive: Receive, send: Send) -> None:
     await respond(send, scope["path"].encode())

@@ -11,6 +11,8 @@ from tests.support.asgi import Journal, Receive, Scope, Send, read_body, respond
 from tests.support.client import Client, request
 from tests.support.server import Serve
 
+pytestmark = pytest.mark.http1("what HTTP/2 refuses is in conformance/http2")
+
 HOST = b"host: test\r\n"
 
 

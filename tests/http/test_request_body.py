@@ -28,12 +28,12 @@ class Events(Journal[list[Event]]):
             await respond(send)
 
 
-@pytest.fixture(params=["whole", "bytewise", "tailed"])
+@pytest.fixture(params=["whole", "bytewise", pytest.param("tailed", marks=pytest.mark.http1("pipelining"))])
 def deliver(request: pytest.FixtureRequest) -> Callable[[Client, bytes], None]:
     """Sends a request at once, byte by byte, or with the next one behind it."""
     ways: dict[str, Callable[[Client, bytes], None]] = {
-        "whole": Client.send,
-        "bytewise": Client.send_each_byte,
+        "whole": lambda client, data: client.send(data),
+        "bytewise": lambda client, data: client.send_each_byte(data),
         "tailed": lambda client, data: client.send(data + GET),
     }
     return ways[request.param]
@@ -160,6 +160,7 @@ def test_http_05_a_truncated_body_is_a_disconnect(serve: Serve, beginning: bytes
     assert all(event["more_body"] for event in received[:-1])
 
 
+@pytest.mark.http1("chunks")
 @pytest.mark.parametrize(
     "garbage",
     [b"5\r\nshort\r\nxyz\r\n", b"5\r\nshortXX", b"-1\r\n", b"\r\n", b"5 \nshort", b"FFFFFFFFFFFFFFFFF\r\n"],

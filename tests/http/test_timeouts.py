@@ -65,6 +65,7 @@ def test_a_connection_that_sends_nothing_is_closed(serve: Serve) -> None:
         assert client.ends()
 
 
+@pytest.mark.http1("lines of a head")
 @pytest.mark.parametrize("beginning", [b"G", GET[:-2], b"GET / HTTP/1.1\r\n"], ids=["byte", "fields", "line"])
 def test_a_head_that_does_not_end_is_408(serve: Serve, beginning: bytes) -> None:
     server = serve(echo, **only("timeout_request_head"))
@@ -76,6 +77,7 @@ def test_a_head_that_does_not_end_is_408(serve: Serve, beginning: bytes) -> None
     server.expect_problem()
 
 
+@pytest.mark.http1("lines of a head")
 def test_a_dripping_head_is_408_all_the_same(serve: Serve) -> None:
     """The time is for the whole head: bytes do not extend it."""
     server = serve(echo, **only("timeout_request_head"))
@@ -88,6 +90,7 @@ def test_a_dripping_head_is_408_all_the_same(serve: Serve) -> None:
     server.expect_problem()
 
 
+@pytest.mark.http1("lines of a head")
 def test_a_second_head_that_does_not_end_is_408(serve: Serve) -> None:
     server = serve(echo, **only("timeout_request_head"))
     with server.connect() as client:
@@ -122,7 +125,7 @@ def test_a_body_that_stalls_is_408_and_a_disconnect(serve: Serve, chunked: bool)
         with fires(SHORT):
             assert events.next()[-1] == {"type": "http.disconnect"}
             rest = client.read_to_end()
-    assert not rest or rest.startswith(b"HTTP/1.1 408")
+    assert not rest or rest.startswith((b"HTTP/1.1 408", b"HTTP/2 408"))
     server.expect_problem()
 
 

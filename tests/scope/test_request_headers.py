@@ -18,6 +18,7 @@ def test_hdr_01_bytes_exactly_as_sent(serve: Serve) -> None:
     assert (b"x-any", value) in headers_of(serve, request(headers=[(b"x-any", value)]))
 
 
+@pytest.mark.http1("lines of a head")
 def test_hdr_01_white_space_around_a_value_is_not_of_it(serve: Serve) -> None:
     data = b"GET / HTTP/1.1\r\nhost:test\r\na: \t 1 \t\r\nb:\r\nc: \r\n\r\n"
     assert headers_of(serve, data) == [(b"host", b"test"), (b"a", b"1"), (b"b", b""), (b"c", b"")]
@@ -33,11 +34,13 @@ def test_hdr_03_names_in_lowercase(serve: Serve) -> None:
     assert names == [b"host", b"x-mixed-case", b"accept"]
 
 
+@pytest.mark.http1("HTTP/1.0")
 def test_hdr_07_nothing_is_invented_and_nothing_dropped(serve: Serve) -> None:
     data = b"GET / HTTP/1.0\r\nwith_underscore: 1\r\nconnection: close\r\n\r\n"
     assert headers_of(serve, data) == [(b"with_underscore", b"1"), (b"connection", b"close")]
 
 
+@pytest.mark.http1("transfer-encoding")
 def test_hdr_07_framing_fields_are_shown(serve: Serve) -> None:
     """Frameworks look at them to see whether there is a body."""
     headers = headers_of(serve, request(b"POST", headers=[(b"transfer-encoding", b"chunked")], body=b"0\r\n\r\n"))

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from tests.support.deadline import DEADLINE
+from tests.support.tls_socket import TlsSocket
 
 Address = tuple[str, int] | str
 """Where a server listens: host and port, or the path of a unix socket."""
@@ -87,32 +89,50 @@ class Truncated(Exception):
     """The connection ended inside of a response."""
 
 
+def open_socket(address: Address, *, receive_buffer: int | None = None, timeout: float = DEADLINE) -> socket.socket:
+    """A socket that is connected, with TCP_NODELAY where there is TCP."""
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.settimeout(timeout)
+    if receive_buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    if family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 class Client:
     """One connection."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self.socket = sock
+    def __init__(self, sock: socket.socket | TlsSocket) -> None:
+        # What a socket with TLS cannot do is asked for in tests of cleartext alone.
+        self.socket = cast(socket.socket, sock)
         self._buffer = bytearray()
         self._ended = False
 
     @classmethod
-    def connect(cls, address: Address, *, receive_buffer: int | None = None, timeout: float = DEADLINE) -> Self:
+    def connect(
+        cls,
+        address: Address,
+        *,
+        receive_buffer: int | None = None,
+        timeout: float = DEADLINE,
+        tls: ssl.SSLContext | None = None,
+    ) -> Self:
         """`receive_buffer` (bytes) makes the kernel take less before the server's writes have to wait."""
-        family = (
-            socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        )
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.settimeout(timeout)
-        if receive_buffer is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        if family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock = open_socket(address, receive_buffer=receive_buffer, timeout=timeout)
+        if tls is None:
+            return cls(sock)
         try:
-            sock.connect(address)
+            return cls(TlsSocket(sock, tls))
         except BaseException:
             sock.close()
             raise
-        return cls(sock)
 
     def __enter__(self) -> Self:
         return self
@@ -232,6 +252,12 @@ class Client:
     def ends(self) -> bool:
         """Whether the connection ends without another byte. Waits for the one or the other."""
         return not self._buffer and not self._receive()
+
+    def exchange_ends(self) -> bool:
+        """Whether nothing more belongs to the response that was read, whose exchange is the connection's last.
+
+        To HTTP/1.1 the connection ends. To HTTP/2 it goes on, with its other streams."""
+        return self.ends()
 
     def ends_in_order(self) -> bool:
         """Whether the connection ends without another byte, by a FIN and not by a reset."""

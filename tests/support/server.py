@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self
 from ferricorn import Config, Server
 from tests.support.client import Address, Client, Response
 from tests.support.deadline import DEADLINE
+from tests.support.transports import Transport
 
 DEFAULTS: dict[str, Any] = {
     "port": 0,
@@ -55,11 +56,12 @@ class Log(logging.Handler):
 
 
 class RunningServer:
-    """Serves `app` on a port of its own from a thread of its own, until `stop`."""
+    """Serves `app` on a port of its own from a thread of its own, until `stop`. Its clients speak `transport`."""
 
-    def __init__(self, app: Callable[..., Any], **options: Any) -> None:
+    def __init__(self, app: Callable[..., Any], *, transport: Transport = Transport.HTTP1, **options: Any) -> None:
         self.log = Log()
-        self.server = Server(Config(app, **(DEFAULTS | options)))
+        self.transport = transport
+        self.server = Server(Config(app, **(DEFAULTS | transport.options | options)))
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="server")
 
@@ -99,7 +101,7 @@ class RunningServer:
         return self.address[1]
 
     def connect(self, **options: Any) -> Client:
-        return Client.connect(self.address, **options)
+        return self.transport.connect(self.address, **options)
 
     def exchange(self, data: bytes, *, to: bytes = b"GET") -> Response:
         """The response to the request `data`, on a connection of its own."""

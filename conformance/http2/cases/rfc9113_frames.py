@@ -79,9 +79,7 @@ def _(peer: Peer) -> None:
     peer.send(frames.settings(*[(0xFF, 1)] * (largest(peer) // 6 + 1)))
 
 
-@case(
-    "4.2", "4.2", "a frame of an unknown type above SETTINGS_MAX_FRAME_SIZE", BrokenConnection(Code.FRAME_SIZE_ERROR)
-)
+@case("4.2", "4.2", "a frame of an unknown type above SETTINGS_MAX_FRAME_SIZE", BrokenConnection(Code.FRAME_SIZE_ERROR))
 def _(peer: Peer) -> None:
     peer.send(frames.frame(0x16, 0, 0, bytes(largest(peer) + 1)))
 
