@@ -30,6 +30,12 @@ Scan = Callable[..., str]
 
 
 @pytest.fixture
+def loop() -> str:
+    """One will do: nothing of this depends on the event loop."""
+    return "asyncio"
+
+
+@pytest.fixture
 def server(start_process: StartProcess, authority: Authority, tls: list[str]) -> ServerProcess:
     """With a certificate for ECDSA, and one for RSA, so that no cipher is left out for want of a key."""
     rsa_key = authority.issue("localhost", key=rsa.generate_private_key(65537, 2048))
