@@ -218,6 +218,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
     pub(super) fn end_stream(&mut self, slot: usize) {
         let stream = &mut self.streams[slot];
         stream.reset = true;
+        stream.abandoned |= stream.exchange.is_open();
         stream.unsent.clear();
         stream.end = End::Open;
         stream.start = None;

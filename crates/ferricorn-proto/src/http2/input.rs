@@ -185,6 +185,9 @@ impl<B: AsRef<[u8]>> Connection<B> {
             return self.partly_read(head);
         }
         check_size(head)?;
+        if head.length > self.longest_block() {
+            return Err(ConnectionError::Flood("a frame that has to be whole is too large"));
+        }
         let Some(payload) = input.get(HEAD..HEAD + head.length) else { return Ok(Advance::Starved) };
         let size = HEAD + head.length;
         let advance = match head.kind {
@@ -264,9 +267,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
     fn continuation(&mut self, payload: &[u8], head: Head, now: &Now<'_>) -> Result<Advance, ConnectionError> {
         let Some(mut block) = self.block.take() else { return Err(ConnectionError::Continuation) };
         block.frames += 1;
-        // Even what compresses badly is hardly longer than the list that it stands for.
-        let most = 2 * (self.http2.max_header_list_size as usize).max(frame::DEFAULT_MAX_FRAME);
-        if block.frames > BLOCK_FRAMES || block.bytes.len() + payload.len() > most {
+        if block.frames > BLOCK_FRAMES || block.bytes.len() + payload.len() > self.longest_block() {
             return Err(ConnectionError::Flood("a header block is too large"));
         }
         block.bytes.extend_from_slice(payload);
@@ -275,6 +276,11 @@ impl<B: AsRef<[u8]>> Connection<B> {
         }
         self.block = Some(block);
         Ok(Advance::Consumed(0))
+    }
+
+    /// Bytes of a header block: even what compresses badly is hardly longer than the list that it stands for.
+    fn longest_block(&self) -> usize {
+        2 * (self.http2.max_header_list_size as usize).max(frame::DEFAULT_MAX_FRAME)
     }
 
     fn priority_frame(&mut self, head: Head, payload: &[u8]) -> Result<Advance, ConnectionError> {

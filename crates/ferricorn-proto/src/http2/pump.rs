@@ -91,15 +91,19 @@ impl<B: AsRef<[u8]>> Connection<B> {
             return;
         }
         while !self.ready.is_empty() && self.transmit.len() < ROOM {
-            let Some(slot) = self.next_ready(|stream| stream.unsent.in_memory(1) > 0) else { break };
+            let Some(slot) = self
+                .next_ready(|stream, is_open| stream.unsent.is_empty() || is_open && stream.unsent.in_memory(1) > 0)
+            else {
+                break;
+            };
             self.frame_next(slot);
         }
         self.note_held_back(now);
     }
 
-    /// The most urgent of those that may send (RFC 9218 section 10): those that are not incremental in the order of their
+    /// The most urgent of those that may send, of which is told whether the windows are open (RFC 9218 section 10): those that are not incremental in the order of their
     /// numbers, the others by turns, and they as one of them.
-    fn next_ready(&self, may_send: impl Fn(&Stream<B>) -> bool) -> Option<usize> {
+    fn next_ready(&self, may_send: impl Fn(&Stream<B>, bool) -> bool) -> Option<usize> {
         let is_open = self.send_window > 0;
         let key = |stream: &Stream<B>| {
             let urgency = stream.priority.urgency;
@@ -108,7 +112,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
         };
         let candidates = self.ready.iter().map(|&slot| slot as usize).filter(|&slot| {
             let stream = &self.streams[slot];
-            stream.unsent.is_empty() || is_open && stream.window > 0 && may_send(stream)
+            may_send(stream, is_open && stream.window > 0)
         });
         candidates.min_by_key(|&slot| key(&self.streams[slot]))
     }
@@ -195,7 +199,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
             return None;
         }
         let room = ROOM.checked_sub(self.transmit.len()).filter(|&room| room > 0)?;
-        let slot = self.next_ready(|stream| stream.unsent.file().is_some() && may_go(stream.id))?;
+        let slot = self.next_ready(|stream, is_open| is_open && stream.unsent.file().is_some() && may_go(stream.id))?;
         let stream = &self.streams[slot];
         let (file, offset, remaining) = stream.unsent.file()?;
         let window = u64::try_from(stream.window.min(self.send_window)).unwrap_or_default();

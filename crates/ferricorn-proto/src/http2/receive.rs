@@ -379,6 +379,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
     ) -> Result<Advance, ConnectionError> {
         let stream = &mut self.streams[slot];
         if stream.exchange.is_unanswered() && is_answered(error) {
+            stream.abandoned = true;
             stream.exchange.disconnect();
             self.note_changed(slot);
             self.answer(slot, error.status(), error.as_str(), now);
@@ -400,7 +401,6 @@ impl<B: AsRef<[u8]>> Connection<B> {
         };
         let stream = &mut self.streams[slot];
         if stream.exchange.is_unanswered() {
-            stream.abandoned = true;
             self.bounds.count(Bound::Reset, now.instant)?;
         }
         self.end_stream(slot);

@@ -48,7 +48,7 @@ pub(super) struct Stream<B> {
     pub(super) reset: bool,
     /// Whether it was we who reset it: the peer may send more before it knows.
     pub(super) reset_sent: bool,
-    /// Whether the peer reset it before it was answered.
+    /// Whether it ended ahead of its response: for the peer it is over, and its call still runs.
     pub(super) abandoned: bool,
     /// Whether the peer takes it for open.
     pub(super) counted: bool,

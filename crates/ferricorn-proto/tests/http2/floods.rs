@@ -1,8 +1,8 @@
 //! Much work for little: each kind ends the connection with ENHANCE_YOUR_CALM (RFC 9113 section 10.5), and no client that
 //! means well does.
 
-use ferricorn_proto::Closing;
 use ferricorn_proto::http2::{ConnectionError, ErrorCode};
+use ferricorn_proto::{Closing, Limits, http2};
 
 use super::support::{
     CONTINUATION, DATA, Driver, END_STREAM, Event, Got, HEADERS, PING, PRIORITY, SETTINGS, frame, plain, reset,
@@ -56,6 +56,32 @@ fn resets_make_no_room() {
     (1..257).step_by(2).for_each(|stream| driver.connection.release(stream));
     driver.get(401, "/");
     assert_eq!(driver.events.len(), 129);
+}
+
+/// The same where the client has the server reset its streams (CVE-2025-8671).
+#[test]
+fn errors_make_no_room() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    for stream in (1..400).step_by(2) {
+        let bytes = [driver.request(stream, "GET /", &[], true), window_update(stream, 0)].concat();
+        driver.feed(&bytes);
+    }
+    let requests = driver.events.iter().filter(|event| matches!(event, Event::Request(..))).count();
+    assert_eq!((requests, driver.events.len()), (128, 128));
+    assert_eq!(driver.take().iter().filter(|frame| matches!(frame, Got::Reset(_, 7))).count(), 200 - 128);
+}
+
+/// With large frames allowed, only those that need not be whole may be so large.
+#[test]
+fn large_frames_that_have_to_be_whole() {
+    let limits = http2::Limits { max_frame_size: 1 << 20, ..http2::Limits::default() };
+    let limits = Limits { http2: Some(limits.into()), ..plain() };
+    let mut driver = Driver::open_with(limits, &[]);
+    let bytes = [driver.request(1, "POST /", &[], false), frame(DATA, 0, 1, &[0; 1 << 19])].concat();
+    driver.feed(&bytes);
+    assert_eq!(driver.take_body(1).unwrap().0.len(), 1 << 19);
+    driver.feed(&frame(HEADERS, END_STREAM, 3, &[0; 200_000])[..9]);
+    assert!(matches!(driver.events.last(), Some(Event::Broken(ConnectionError::Flood(_)))));
 }
 
 /// A browser that leaves a page cancels all its requests, and a proxy those of users who leave.
