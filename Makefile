@@ -8,7 +8,7 @@ BENCH = bench/epoll bench/load
 # Most tests wait for a server most of the time: two at once for each CPU take a third of the time.
 SIDE_BY_SIDE ?= --numprocesses $(shell expr 2 '*' `nproc`) --dist worksteal
 
-.PHONY: help serve test lint rust python frameworks autobahn conformance advisories docs fuzz bench clean
+.PHONY: help serve test lint rust python interop frameworks autobahn conformance advisories docs fuzz bench clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,7 +41,10 @@ rust: ## the crates' tests, and the Rust examples
 	cargo test --quiet --target-dir target/bench --manifest-path bench/load/Cargo.toml
 
 python: $(VENV)/.tested ## the Python tests, over real sockets
-	$(BIN)/pytest $(SIDE_BY_SIDE) tests bench/test_harness.py conformance --ignore tests/frameworks
+	$(BIN)/pytest $(SIDE_BY_SIDE) tests bench/test_harness.py conformance --ignore tests/frameworks --ignore tests/interop/programs
+
+interop: $(VENV)/.tested ## curl, nghttp and Chromium over HTTP/2 and TLS (needs all three: see CONTRIBUTING.md)
+	$(BIN)/pytest tests/interop
 
 frameworks: $(VENV)/.tested ## Django, FastAPI, Starlette, Quart, Litestar, Falcon and Responder applications
 	$(BIN)/pytest $(SIDE_BY_SIDE) tests/frameworks

@@ -24,7 +24,7 @@ from harness.servers import FERRICORN, NotInstalledError, Target, distributions,
 REFERENCE = BENCH / "instructions.json"
 TOLERANCE = 0.03
 OWN = "_ferricorn"
-DEFAULT_SCENARIOS = "hello1,pipeline16"
+DEFAULT_SCENARIOS = "hello1,pipeline16,h2c-hello32"
 _SHOWN_OBJECTS = 6
 
 Counts = Mapping[str, Instructions]
