@@ -120,3 +120,22 @@ def test_scp_24_pipelined_requests_have_scopes_of_their_own(serve: Serve) -> Non
         for _ in range(len(targets) + 1):
             assert client.response().status == 200
     assert paths == ["/a?", "/a?x", "/a?x", "/b?x", "/b?", "/a?", "/a?", "/?"]
+
+
+def test_scp_24_a_request_that_the_application_does_not_see_leaves_nothing(serve: Serve) -> None:
+    """What a scope has in common with the last one is what the application saw, not what came last."""
+    seen: list[tuple[Any, Any]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append((dict(scope["headers"])[b"x-forwarded-for"], scope["client"][0]))
+        await respond(send)
+
+    def ask(target: bytes, user: bytes) -> bytes:
+        return request(target=target, headers=[(b"x-forwarded-for", user)])
+
+    server = serve(app, lifespan="off", health_path="/health", forwarded_allow_ips="*")
+    with server.connect() as client:
+        for target, user in [(b"/", b"10.0.0.1")] * 3 + [(b"/health", b"10.0.0.2"), (b"/", b"10.0.0.2")]:
+            client.send(ask(target, user))
+            assert client.response().status == 200
+    assert seen == [(b"10.0.0.1", "10.0.0.1")] * 3 + [(b"10.0.0.2", "10.0.0.2")]

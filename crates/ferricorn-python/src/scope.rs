@@ -118,7 +118,8 @@ impl Scopes {
         memory: &mut Memory,
     ) -> PyResult<Bound<'py, PyDict>> {
         if let ScopeKind::WebSocket { subprotocols } = scope.kind {
-            // Nothing follows it on its connection.
+            // What follows it on its connection, in HTTP/2, has the last scope of a request no more.
+            (memory.in_use, memory.prepared) = (false, None);
             let dict = self.prepare(py, scope, &mut memory.tuples)?.scope.into_bound(py);
             dict.set_item(intern!(py, "subprotocols"), PyList::new(py, subprotocols)?)?;
             return Ok(dict);

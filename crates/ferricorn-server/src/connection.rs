@@ -68,6 +68,9 @@ pub(crate) struct Connection<A: Application> {
     /// Whether nothing has happened since the last tick.
     pub(crate) quiet: bool,
     pub(crate) memory: A::ConnectionMemory,
+    /// The exchange that began last, and the one whose scope the memory was last given with.
+    pub(crate) begun: u32,
+    pub(crate) remembered: u32,
     /// Those of the connection itself, or what a PROXY protocol header said of them.
     pub(crate) own_ends: Rc<Ends>,
     /// What the scope of the last request said of them: these are its own, unless proxies told otherwise.
@@ -124,6 +127,8 @@ impl<A: Application> Connection<A> {
             queued: false,
             quiet: false,
             memory: A::ConnectionMemory::default(),
+            begun: 0,
+            remembered: 0,
             own_ends: Rc::clone(&ends),
             ends,
             believes_fields: false,

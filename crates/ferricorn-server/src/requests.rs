@@ -99,8 +99,13 @@ impl<A: Application> State<A> {
     /// Begins the exchange of a request, whose line has been read. None: the server answers it itself.
     fn begin(&mut self, key: Key, mut request: Request, config: &Config) -> Option<Call<A>> {
         let connection = self.connections.get_mut(key)?;
-        let ends_repeated = connection.look_through(&mut request, config);
+        let mut ends_repeated = connection.look_through(&mut request, config);
+        // The application has seen the request before this one, unless the worker answered it itself.
+        let is_last_seen = connection.begun == connection.remembered;
+        request.headers_repeated &= is_last_seen;
+        ends_repeated &= is_last_seen;
         let id = exchange_id(key, connection.exchanges.begin(request.stream, &connection.ends));
+        connection.begun = id.sequence;
         connection.quiet = false;
         if is_health_check(&self.line, &request, config) {
             self.answer_health(id);

@@ -322,6 +322,7 @@ impl<A: Application, H: Host> Worker<A, H> {
         state.line = call.line;
         if let Some(connection) = state.connections.get_mut(key) {
             connection.memory = call.memory;
+            connection.remembered = call.exchange.sequence;
         }
     }
 
