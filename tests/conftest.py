@@ -57,7 +57,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     runs = [pytest.param(loop, "http1", id=loop) for loop in LOOPS]
     if metafunc.definition.path.parent.name in EVERYWHERE:
-        others = zip(itertools.cycle(LOOPS), ("https1", "h2c"), strict=False)
+        others = zip(itertools.cycle(LOOPS), ("https1", "h2c", "h2"), strict=False)
         runs += [pytest.param(loop, transport, id=f"{loop}-{transport}") for loop, transport in others]
     metafunc.parametrize(("loop", "transport"), runs, indirect=True)
 

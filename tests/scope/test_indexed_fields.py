@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import queue
 
+import pytest
+
 from tests.support.asgi import Receive, Scope, Send, respond
 from tests.support.client import Client
 from tests.support.server import Serve
+
+pytestmark = [pytest.mark.http1("frames of its own"), pytest.mark.cleartext("frames of its own")]
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS, HEADERS = 4, 1

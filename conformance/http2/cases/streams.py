@@ -155,7 +155,7 @@ def _(peer: Peer) -> None:
     peer.send(frames.data(1, b"test", end=True))
 
 
-@case("5.1", "5.1", "closed by the client's RST_STREAM: HEADERS", BrokenStream(Code.STREAM_CLOSED))
+@case("5.1", "5.1", "closed by the client's RST_STREAM: HEADERS", BrokenStream(Code.STREAM_CLOSED, or_connection=True))
 def _(peer: Peer) -> None:
     reset(peer)
     peer.send(frames.headers(1, peer.request()))
