@@ -77,6 +77,8 @@ pub struct Transmit<B> {
     /// Copied bytes behind the last large piece, held ones excluded.
     tail: usize,
     waiting: u64,
+    /// All that has been taken off the front.
+    consumed: u64,
 }
 
 struct Large<B> {
@@ -105,7 +107,7 @@ enum Source<B> {
 impl<B: AsRef<[u8]>> Transmit<B> {
     /// Nothing waits.
     pub const fn new() -> Self {
-        Self { copied: Vec::new(), taken: 0, held: 0, large: VecDeque::new(), tail: 0, waiting: 0 }
+        Self { copied: Vec::new(), taken: 0, held: 0, large: VecDeque::new(), tail: 0, waiting: 0, consumed: 0 }
     }
 
     /// Whether nothing waits.
@@ -161,6 +163,7 @@ impl<B: AsRef<[u8]>> Transmit<B> {
     pub fn consume(&mut self, mut bytes: usize) {
         assert!(bytes as u64 <= self.waiting, "more bytes written than waited");
         self.waiting -= bytes as u64;
+        self.consumed += bytes as u64;
         while let Some(large) = self.large.front_mut() {
             let copied = bytes.min(large.before);
             large.before -= copied;
@@ -290,9 +293,14 @@ impl<B: AsRef<[u8]>> Transmit<B> {
         }
     }
 
-    /// Forgets everything.
+    /// How many bytes have been written since it was made.
+    pub(crate) fn consumed(&self) -> u64 {
+        self.consumed
+    }
+
+    /// Forgets everything that waits.
     pub(crate) fn clear(&mut self) {
-        *self = Self::new();
+        *self = Self { consumed: self.consumed, ..Self::new() };
     }
 
     /// Gives memory back where nothing waits.

@@ -17,7 +17,8 @@ pub(super) enum Bound {
     Reset,
     /// Requests above the allowed number of streams. A client may not know the number yet in its first flight.
     Refused,
-    /// SETTINGS and PING, each of which has to be answered (CVE-2019-9512, CVE-2019-9515).
+    /// SETTINGS and PING, each of which has to be answered (CVE-2019-9512, CVE-2019-9515). Each frame of data that is sent
+    /// gives one back: clients that measure the way to them ping with what they get.
     Answered,
     /// PRIORITY, PRIORITY_UPDATE and frames of unknown types, which do nothing (CVE-2019-9513). Each request gives ten back.
     Ignored,
@@ -48,10 +49,33 @@ const PERIOD: Duration = Duration::from_secs(10);
 pub(super) const BLOCK_FRAMES: u32 = 32;
 
 /// Bytes of answers to SETTINGS and PING, and of RST_STREAM, that wait to be written: who sends so much reads as well.
-pub(super) const UNWRITTEN_CONTROL: u64 = 64 * 1024;
+const UNWRITTEN_CONTROL: u64 = 64 * 1024;
 
 /// Bytes that wait to be written above which no further request is begun: responses of those before come first.
 pub(super) const BACKLOG: u64 = 512 * 1024;
+
+/// How many bytes of answers have not been written, at most: places in the output are counted from its begin.
+#[derive(Debug, Default)]
+pub(super) struct Unwritten {
+    /// Those ahead of the mark, and behind it.
+    ahead: u64,
+    behind: u64,
+    mark: u64,
+}
+
+impl Unwritten {
+    /// So many more wait, up to the place `end`, and what is ahead of `written` has gone. An error where it is too much.
+    pub(super) fn add(&mut self, bytes: u64, written: u64, end: u64) -> Result<(), ConnectionError> {
+        if written >= self.mark {
+            (self.ahead, self.behind, self.mark) = (self.behind, 0, end);
+        }
+        self.behind += bytes;
+        if self.ahead + self.behind > UNWRITTEN_CONTROL {
+            return Err(ConnectionError::Flood("too many answers that the client does not read"));
+        }
+        Ok(())
+    }
+}
 
 /// Counts what the table bounds.
 #[derive(Debug)]
@@ -78,6 +102,12 @@ impl Bounds {
         }
         *self = Self::new(now);
         Ok(())
+    }
+
+    /// A frame of data was sent.
+    pub(super) fn forgive_for_data(&mut self) {
+        self.forgive(Bound::WindowUpdate, 4);
+        self.forgive(Bound::Answered, 1);
     }
 
     /// Some are forgotten, for work that was done.

@@ -155,7 +155,6 @@ impl<B: AsRef<[u8]>> Connection<B> {
             return;
         }
         self.stalled = None;
-        self.control = 0;
         match self.fate {
             Fate::Open => {
                 self.arm_draining(now.instant);

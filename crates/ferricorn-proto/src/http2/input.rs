@@ -1,7 +1,7 @@
 //! Frames in their order (RFC 9113 sections 3.4, 4 and 6): which one is whole, which may come now, and what those say that
 //! belong to the connection. This file opens no stream and writes no response.
 
-use super::bounds::{BACKLOG, BLOCK_FRAMES, Bound, UNWRITTEN_CONTROL};
+use super::bounds::{BACKLOG, BLOCK_FRAMES, Bound};
 use super::closing::Fate;
 use super::error::{ConnectionError, ErrorCode};
 use super::frame::{self, HEAD, Head, PREFACE};
@@ -412,15 +412,9 @@ impl<B: AsRef<[u8]>> Connection<B> {
     /// Writes an answer that the peer asked for. Who does not read them may not ask for ever.
     pub(super) fn control(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), ConnectionError> {
         let before = self.transmit.len();
-        if before == 0 {
-            self.control = 0;
-        }
         self.transmit.append(write);
-        self.control += self.transmit.len() - before;
-        if self.control > UNWRITTEN_CONTROL {
-            return Err(ConnectionError::Flood("too many answers that the client does not read"));
-        }
-        Ok(())
+        let (consumed, waiting) = (self.transmit.consumed(), self.transmit.len());
+        self.control.add(waiting - before, consumed, consumed + waiting)
     }
 
     /// A first request came: the connection is in use.

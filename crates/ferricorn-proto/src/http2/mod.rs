@@ -41,7 +41,7 @@ use crate::exchange::State;
 use crate::limits::{Limits as CommonLimits, Now};
 use crate::protocol::RequestHead;
 use crate::transmit::Transmit;
-use bounds::Bounds;
+use bounds::{Bounds, Unwritten};
 use closing::{Draining, Fate};
 use deadlines::Ping;
 use hpack::Encoder;
@@ -87,8 +87,7 @@ pub struct Connection<B> {
     /// What the windows of new streams are, as far as the peer may believe.
     initial_window: i64,
     bounds: Bounds,
-    /// Bytes of answers that wait, since nothing waited.
-    control: u64,
+    control: Unwritten,
     /// Requests are not read until responses have gone.
     held_up: bool,
     fate: Fate,
@@ -139,7 +138,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
             // Until it has seen the setting, the client takes the default.
             initial_window: i64::from(http2.stream_window.max(DEFAULT_WINDOW)),
             bounds: Bounds::new(now),
-            control: 0,
+            control: Unwritten::default(),
             held_up: false,
             fate: Fate::Open,
             draining: Draining::No,

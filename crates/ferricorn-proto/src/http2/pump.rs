@@ -3,7 +3,6 @@
 
 use std::fs::File;
 
-use super::bounds::Bound;
 use super::closing::Fate;
 use super::frame::{self, END_STREAM};
 use super::output::ROOM;
@@ -45,7 +44,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
                 let (id, flags) = (stream.id, if last { END_STREAM } else { 0 });
                 let bytes = &bytes.as_ref()[..size as usize];
                 self.transmit.append(|buffer| frame::write(buffer, frame::DATA, flags, id, bytes));
-                self.bounds.forgive(Bound::WindowUpdate, 4);
+                self.bounds.forgive_for_data();
                 if last {
                     self.end_local(slot);
                 }
@@ -151,7 +150,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
         if !stream.priority.incremental {
             self.turns[usize::from(stream.priority.urgency)] = self.turn;
         }
-        self.bounds.forgive(Bound::WindowUpdate, 4);
+        self.bounds.forgive_for_data();
         self.note_changed(slot);
     }
 

@@ -176,6 +176,28 @@ fn answers_that_nobody_reads() {
     );
 }
 
+/// gRPC measures the way to it by a ping with what it gets, as long as that lasts; what waits may never be nothing.
+#[test]
+fn pings_with_data_are_fine() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    driver.get(1, "/");
+    driver.connection.start(1, &super::support::start(200, &[])).unwrap();
+    driver.writes = false;
+    let ping = [frame(PING, 0, 0, &[1; 8]), window_update(0, 2000), window_update(1, 2000)].concat();
+    for _ in 0..20_000 {
+        driver.body(1, &[b'x'; 2000], true);
+        driver.feed(&ping);
+        let transmit = driver.connection.transmit();
+        if transmit.len() > 20_000 {
+            transmit.consume(transmit.len() as usize / 2);
+        }
+        let now = driver.now();
+        driver.connection.handle_written(&now);
+    }
+    assert_eq!(driver.events.len(), 1, "{:?}", driver.events.last());
+    assert_eq!(driver.connection.unsent(1), 0);
+}
+
 #[test]
 fn frames_that_do_nothing() {
     let error = floods(6000, |_, _| frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 0]));
