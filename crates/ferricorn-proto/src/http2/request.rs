@@ -139,6 +139,7 @@ impl Requests {
 
     /// Forgets what is only remembered, and gives its memory back.
     pub(super) fn release_memory(&mut self) {
+        self.decoder.release_memory();
         self.block = Vec::new();
         self.request = Request::default();
     }

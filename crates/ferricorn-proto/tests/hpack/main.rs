@@ -129,6 +129,16 @@ mod decoding {
     }
 
     #[test]
+    fn what_an_idle_decoder_gives_back_is_no_part_of_its_table() {
+        let mut decoder = Decoder::new(4096);
+        // x-a: 0 with a Huffman code.
+        decode(&mut decoder, b"\x40\x03x-a\x81\x07").unwrap();
+        decoder.release_memory();
+        assert_eq!(decode(&mut decoder, b"\xbe\x7e\x81\x0f").unwrap()[0], (pair("x-a", "0"), 64));
+        assert_eq!(pairs(decode(&mut decoder, b"\xbe").unwrap()), [pair("x-a", "1")]);
+    }
+
+    #[test]
     fn changes_tell_whether_a_block_means_what_it_meant() {
         let mut decoder = Decoder::new(4096);
         let mut changed_by = |block: &[u8]| {

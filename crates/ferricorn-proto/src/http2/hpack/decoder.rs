@@ -62,6 +62,11 @@ impl Decoder {
         self.table.touch();
     }
 
+    /// Gives back the buffers for strings; the table stays, for the peer counts on it.
+    pub fn release_memory(&mut self) {
+        (self.name, self.value) = (Vec::new(), Vec::new());
+    }
+
     /// How often the table has changed. What a block means hangs on the table: it means what it meant where this is now what
     /// it was before the block was decoded.
     pub const fn changes(&self) -> u64 {
