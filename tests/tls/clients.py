@@ -5,19 +5,25 @@ from __future__ import annotations
 import shutil
 import ssl
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from ferricorn._ferricorn import TlsContext
+from ferricorn._ferricorn import Listener, TlsContext
 from tests.support.client import Client
 from tests.support.deadline import DEADLINE
 from tests.support.server import RunningServer
 
 
 class ServeTls(Protocol):
-    """Starts a server that speaks TLS, and that the fixture stops."""
+    """Starts a server that speaks TLS, and that the fixture stops; `beside` are further listeners of it."""
 
-    def __call__(self, app: Callable[..., Any], context: TlsContext | None = None, **options: Any) -> RunningServer: ...
+    def __call__(
+        self,
+        app: Callable[..., Any],
+        context: TlsContext | None = None,
+        beside: Sequence[Listener] = (),
+        **options: Any,
+    ) -> RunningServer: ...
 
 
 def connect(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ferricorn import serving
-from ferricorn._ferricorn import TlsContext, Worker
+from ferricorn._ferricorn import Listener, TlsContext, Worker
 from tests.support.certificates import Authority, Issued
 from tests.support.server import RunningServer, Serve
 from tests.tls.clients import ServeTls
@@ -36,9 +36,15 @@ def authority(tmp_path: Path) -> Authority:
 def serve_tls(serve: Serve, example: Issued, monkeypatch: pytest.MonkeyPatch) -> ServeTls:
     """Starts servers with a context, by default with one that has the certificate `example`."""
 
-    def start(app: Callable[..., Any], context: TlsContext | None = None, **options: Any) -> RunningServer:
+    def start(
+        app: Callable[..., Any], context: TlsContext | None = None, beside: Sequence[Listener] = (), **options: Any
+    ) -> RunningServer:
         tls = context or TlsContext([example.pair])
-        monkeypatch.setattr(serving, "Worker", lambda *args, **keys: Worker(*args, **(keys | {"tls": tls})))
+
+        def worker(*args: Any, **keys: Any) -> Worker:
+            return Worker(*args, **(keys | {"tls": tls, "listeners": [*keys["listeners"], *beside]}))
+
+        monkeypatch.setattr(serving, "Worker", worker)
         return serve(app, **options)
 
     return start

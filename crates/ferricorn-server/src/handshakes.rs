@@ -1,5 +1,5 @@
-//! How much of a turn TLS handshakes may take. Each costs as much as ten requests, or fifty with a key of RSA, and clients
-//! that come back after a restart come all at once: who has connected already is not to wait for all of them.
+//! How much of a turn TLS handshakes may take. Each costs as much as twenty requests, or forty with a key of RSA, and
+//! clients that come back after a restart come all at once: who has connected already is not to wait for all of them.
 
 use std::collections::VecDeque;
 use std::time::Duration;
