@@ -52,8 +52,9 @@ frameworks: $(VENV)/.tested ## Django, FastAPI, Starlette, Quart, Litestar, Falc
 autobahn: $(VENV)/.tested ## half a minute of the Autobahn WebSocket suite (needs a Python 2.7)
 	$(BIN)/python -m conformance.autobahn --quick
 
-conformance: $(VENV)/.tested ## all 517 cases of the Autobahn WebSocket suite
+conformance: $(VENV)/.tested ## all 517 cases of the Autobahn WebSocket suite, over HTTP/1.1 and HTTP/2
 	$(BIN)/python -m conformance.autobahn
+	$(BIN)/python -m conformance.autobahn --http2
 
 advisories: ## known faults of what is built on (needs cargo-deny, and its database over the network)
 	cargo deny check advisories

@@ -3,6 +3,7 @@
     python -m conformance.autobahn                             all cases against ferricorn
     python -m conformance.autobahn --quick                     a part of them
     python -m conformance.autobahn --server uvicorn,granian    others, with a table of all at the end
+    python -m conformance.autobahn --http2                     the same cases over HTTP/2
 
 The status is 0 when every case ended as expected.json says, 1 when any did not, 2 when the suite could not be run.
 """
@@ -11,11 +12,13 @@ import argparse
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from . import environment
+from .bridge import bridged
 from .results import QUICK, Outcome, parts, read_expected, select
 from .runs import Run
 from .servers import FERRICORN, SERVERS, Running, ServerFailedError, serve, versions
@@ -77,6 +80,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--server", type=_servers, default=[FERRICORN], help=f"comma-separated, of {known}")
     parser.add_argument("--python", type=_interpreter, default=Path(sys.executable), help="the Python that has them")
     parser.add_argument("--url", help="a server that runs already and echoes, such as ws://127.0.0.1:9000")
+    parser.add_argument("--http2", action="store_true", help="over HTTP/2 without TLS, by a bridge from HTTP/1.1")
     part = parser.add_mutually_exclusive_group()
     part.add_argument("--quick", action="store_true", help="a part of every group, in well under a minute")
     part.add_argument("--cases", type=_words, default=[], help="comma-separated patterns, such as 5.*,12.1.*")
@@ -106,15 +110,19 @@ def _prepare(options: argparse.Namespace, name: str, wanted: Mapping[str, Outcom
     """Raises ServerFailedError where the server is not installed."""
     label = name if options.url else f"{name} ({versions(SERVERS[name], options.python)})"
     folder = REPORTS / ("url" if options.url else name)
+    if options.http2:
+        label, folder = f"{label} over HTTP/2", folder.with_name(f"{folder.name}-http2")
     return Run(name, label, wanted, folder, partial(_running, options, name))
 
 
 @contextmanager
 def _running(options: argparse.Namespace, name: str, log: Path) -> Iterator[Running]:
-    if options.url:
-        yield Running(options.url)
-        return
-    with serve(SERVERS[name], options.python, log) as server:
+    with ExitStack() as ends:
+        server = Running(options.url) if options.url else ends.enter_context(serve(SERVERS[name], options.python, log))
+        if options.http2:
+            address = urlsplit(server.url)
+            port = ends.enter_context(bridged(address.hostname or "127.0.0.1", address.port or 80))
+            server = Running(f"ws://127.0.0.1:{port}", server.process)
         yield server
 
 
