@@ -57,18 +57,21 @@ fn any(bytes: &[u8], test: impl Fn(u64) -> u64) -> bool {
 }
 
 /// Appends a number in decimal digits.
-pub fn write_decimal(buffer: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
+pub fn write_decimal(buffer: &mut Vec<u8>, number: u64) {
+    buffer.extend_from_slice(decimal_digits(&mut [0; 20], number));
+}
+
+/// A number in decimal digits.
+pub(crate) fn decimal_digits(digits: &mut [u8; 20], mut number: u64) -> &[u8] {
     let mut start = digits.len();
     loop {
         start -= 1;
         digits[start] = b'0' + (number % 10) as u8;
         number /= 10;
         if number == 0 {
-            break;
+            return &digits[start..];
         }
     }
-    buffer.extend_from_slice(&digits[start..]);
 }
 
 #[cfg(test)]

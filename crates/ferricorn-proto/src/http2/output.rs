@@ -10,6 +10,7 @@ use super::error::ErrorCode;
 use super::frame;
 use super::stream::{End, Start};
 use super::{Connection, Now};
+use crate::bytes::decimal_digits;
 use crate::exchange::{State, Verdict};
 use crate::http1::status_phrase;
 use crate::limits::Limits;
@@ -149,7 +150,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
         let max = self.max_frame();
         let stream = &self.streams[slot];
         let mut digits = [0; 20];
-        let length = length.map(|length| (&b"content-length"[..], decimal(&mut digits, length)));
+        let length = length.map(|length| (&b"content-length"[..], decimal_digits(&mut digits, length)));
         let headers = &start.headers;
         let own = stream.own_field().filter(|(name, _)| headers.get(name).is_none());
         let limits = &*self.limits;
@@ -375,19 +376,6 @@ pub(super) fn is_about_the_connection(name: &[u8]) -> bool {
 /// What frames a message may not stand in trailers (RFC 9110 section 6.5.1).
 fn is_framing(name: &[u8]) -> bool {
     name == b"content-length" || is_about_the_connection(name)
-}
-
-/// A number as decimal digits.
-fn decimal(digits: &mut [u8; 20], mut number: u64) -> &[u8] {
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return &digits[start..];
-        }
-    }
 }
 
 /// Above this many bytes that wait to be written, responses wait in their streams.
