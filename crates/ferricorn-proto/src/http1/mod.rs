@@ -225,6 +225,11 @@ impl<B: AsRef<[u8]>> Connection<B> {
         &self.limits
     }
 
+    /// Whether its end has been prepared for, and how.
+    pub fn draining(&self) -> Option<Drain> {
+        self.draining
+    }
+
     /// What waits to be written; a head that is held back is not in it.
     pub fn transmit(&mut self) -> &mut Transmit<B> {
         &mut self.transmit

@@ -51,7 +51,12 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     /// The client speaks HTTP/2: nothing of its input has been handed in yet.
     pub fn become_http2(&mut self, now: Instant) {
         if let Self::Http1(http) = self {
-            *self = Self::Http2(Box::new(http2::Connection::new(Rc::clone(http.limits()), now)));
+            let mut connection = http2::Connection::new(Rc::clone(http.limits()), now);
+            // A TLS handshake may have been in progress when the end was prepared for.
+            if let Some(drain) = http.draining() {
+                connection.drain(drain);
+            }
+            *self = Self::Http2(Box::new(connection));
         }
     }
 
@@ -473,5 +478,30 @@ impl<B: AsRef<[u8]>> Protocol<B> {
         if let Self::Http2(http) = self {
             http.release(stream);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test may look at the clock")]
+    fn a_drain_is_not_forgotten_when_the_protocol_is_known() {
+        let now = Instant::now();
+        let sent = |drain: Option<Drain>| {
+            let mut protocol = Protocol::<Vec<u8>>::http1(Rc::new(Limits::default()), now);
+            if let Some(drain) = drain {
+                protocol.drain(drain);
+            }
+            protocol.become_http2(now);
+            protocol.transmit().whole().unwrap().to_vec()
+        };
+        let settings = sent(None);
+        let drained = sent(Some(Drain::Patient));
+        assert!(drained.starts_with(&settings));
+        // RFC 9113 section 6.8: a GOAWAY that takes all requests which are on their way.
+        let go_away = &drained[settings.len()..];
+        assert_eq!((go_away[3], &go_away[9..13]), (7, &[0x7f, 0xff, 0xff, 0xff][..]));
     }
 }
