@@ -14,6 +14,7 @@ mod model;
 mod program;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::IoSlice;
 use std::rc::Rc;
 use std::sync::OnceLock;
@@ -26,9 +27,9 @@ use client::{
 };
 use ferricorn_proto::http2::Connection;
 use ferricorn_proto::http2::hpack::Encoder;
-use ferricorn_proto::{Answer, Closing, Content, Drain, Finished, Input, Now, Piece};
+use ferricorn_proto::{Answer, Closing, Content, Drain, Input, Now, Piece};
 use libfuzzer_sys::fuzz_target;
-use program::{A_LOT, Program, limits_of, setting, start_of};
+use program::{A_LOT, Call, Cut, Program, limits_of, setting, start_of};
 
 fuzz_target!(|data: &[u8]| {
     let [limits, cut, program @ ..] = data else { return };
@@ -43,30 +44,6 @@ fuzz_target!(|data: &[u8]| {
 });
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// How the client's bytes come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Cut {
-    /// A frame at a time: only so does the client know what the server knew when it wrote something.
-    Frames,
-    Bytes,
-    /// All until something else happens, in pieces of this size.
-    Joined(usize),
-}
-
-/// A request that was given out, and what its application has done.
-#[derive(Default)]
-struct Call {
-    /// Bytes of the body that were accepted, and whether that was all.
-    sent: u64,
-    complete: bool,
-    /// Bytes of the request's body that were taken, and whether that was all.
-    taken: u64,
-    ended: bool,
-    finished: Option<Finished>,
-    websocket: bool,
-    head: bool,
-}
 
 struct Run {
     connection: Connection<Vec<u8>>,
@@ -176,6 +153,7 @@ impl Run {
                 let now = self.now();
                 self.connection.websocket_restart(&now);
             }
+            240..248 => self.read_files(program.of(&[usize::MAX, 0, 1, 100])),
             _ => self.write(usize::MAX),
         }
     }
@@ -464,7 +442,18 @@ impl Run {
                     .websocket_response_body(stream, Content::Bytes(vec![stream as u8]), false, &now)
                     .is_err();
             }
-            _ => drop(connection.feed_websocket(stream, &now)),
+            195..197 => drop(connection.feed_websocket(stream, &now)),
+            _ => {
+                // What is in it, the driver says.
+                let file = File::open("/dev/null").expect("a file");
+                let count = program.of(&[10, 0, 1000, 40_000]);
+                let accepted = connection.pathsend(stream, file, count, &now);
+                failed = accepted.is_err();
+                if accepted.is_ok() && !connection.disconnected(stream) && !call.complete {
+                    call.sent += count;
+                    call.complete = true;
+                }
+            }
         }
         let after = self.connection.transmit().len() + self.connection.unsent(stream);
         assert!(!failed || before == after, "a command that failed wrote something");
@@ -489,6 +478,17 @@ impl Run {
             self.output.extend(bytes);
             self.connection.handle_written(&now);
             self.settle();
+            self.read_files(usize::MAX);
+        }
+    }
+
+    /// Reads what is wanted of files, at most so much of one; of a file that has become shorter, nothing.
+    fn read_files(&mut self, most: usize) {
+        let now = self.now();
+        while let Some(wanted) = self.connection.file_wanted(|_| true) {
+            let stream = wanted.stream;
+            let bytes = vec![stream as u8; wanted.most.min(most)];
+            self.connection.supply_file(stream, &bytes, &now);
         }
     }
 
@@ -526,6 +526,7 @@ impl Run {
                 self.connection.release(stream);
             }
         }
+        self.read_files(usize::MAX);
         self.write(usize::MAX);
         if was_whole && !self.ended {
             self.frame(WINDOW_UPDATE, 0, 0, &0x3fff_ffff_u32.to_be_bytes());
@@ -535,6 +536,7 @@ impl Run {
             }
         }
         self.flush();
+        self.read_files(usize::MAX);
         self.write(usize::MAX);
         assert!(self.connection.transmit().is_empty());
         if self.cut == Cut::Frames {

@@ -1,10 +1,34 @@
-//! What the bytes of an input choose.
+//! What the bytes of an input choose, and what a run keeps of it.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use asgi::{Headers, ResponseStart};
-use ferricorn_proto::{Limits, http2};
+use ferricorn_proto::{Finished, Limits, http2};
+
+/// How the client's bytes come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// A frame at a time: only so does the client know what the server knew when it wrote something.
+    Frames,
+    Bytes,
+    /// All until something else happens, in pieces of this size.
+    Joined(usize),
+}
+
+/// A request that was given out, and what its application has done.
+#[derive(Default)]
+pub(crate) struct Call {
+    /// Bytes of the body that were accepted, and whether that was all.
+    pub(crate) sent: u64,
+    pub(crate) complete: bool,
+    /// Bytes of the request's body that were taken, and whether that was all.
+    pub(crate) taken: u64,
+    pub(crate) ended: bool,
+    pub(crate) finished: Option<Finished>,
+    pub(crate) websocket: bool,
+    pub(crate) head: bool,
+}
 
 /// What is left of the program.
 pub(crate) struct Program<'a>(pub(crate) &'a [u8]);
