@@ -61,7 +61,8 @@ impl<B: AsRef<[u8]>> Connection<B> {
             return Ok(());
         }
         let last = self.last_start.as_ref();
-        let last = last.filter(|last| last.status == start.status && last.headers == start.headers);
+        let last =
+            last.filter(|last| last.status == start.status && last.headers.as_block() == start.headers.as_block());
         let shared = match last {
             Some(last) => Rc::clone(last),
             None => {

@@ -1,9 +1,9 @@
 //! Windows in both directions (RFC 9113 sections 5.2 and 6.9), room, priorities (RFC 9218) and files.
 
-use std::io::Write;
+use std::io::{IoSlice, Write};
 
 use ferricorn_proto::http2::ErrorCode;
-use ferricorn_proto::{Content, Limits, http2};
+use ferricorn_proto::{Content, Limits, Piece, http2};
 
 use super::support::{
     DATA, Driver, END_STREAM, Event, Got, SETTINGS, frame, plain, reset, setting, start, window_update,
@@ -95,6 +95,25 @@ fn there_is_so_much_room() {
     driver.writes = true;
     driver.write();
     assert_eq!(received(&driver.take(), 1), (1 << 20, true));
+}
+
+/// A large part is cut into frames where it is.
+#[test]
+fn large_parts_are_not_copied() {
+    let mut driver = Driver::open_with(plain(), &[(4, 1 << 30)]);
+    driver.feed(&window_update(0, 1 << 30));
+    driver.get(1, "/");
+    driver.frames();
+    let body = vec![b'x'; 100_000];
+    let inside = body.as_ptr_range();
+    let now = driver.now();
+    driver.connection.start(1, &start(200, &[])).unwrap();
+    driver.connection.body(1, Content::Bytes(body), false, &now).unwrap();
+    let mut slices = [IoSlice::new(&[]); 32];
+    let Piece::Bytes(count) = driver.connection.transmit().next(&mut slices) else { panic!("no bytes") };
+    let shared = slices[..count].iter().filter(|slice| inside.contains(&slice.as_ptr()));
+    assert_eq!(shared.map(|slice| slice.len()).collect::<Vec<_>>(), [16_384; 6]);
+    assert_eq!(received(&driver.frames(), 1), (100_000, true));
 }
 
 #[test]
