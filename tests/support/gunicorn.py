@@ -46,8 +46,8 @@ class GunicornProcess(ServerProcess):
             return client.response()
 
     def wait_until_serving(self, workers: int) -> GunicornProcess:
-        """Until so many workers in all have begun to serve. A signal that reaches one before it has its own handlers is lost,
-        and the arbiter, at a stop, then waits for the whole of its graceful timeout.
+        """Until so many workers in all have begun to serve. A signal that reaches one before it has its own handlers is
+        lost, and the arbiter, at a stop, then waits for the whole of its graceful timeout.
         """
         while sum("running on" in line for line in self.lines) < workers:
             self.wait_for_line("running on")
