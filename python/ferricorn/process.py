@@ -42,7 +42,7 @@ def prepared(config: Config, predecessor: Predecessor | None = None) -> Iterator
     if config.umask is not None:
         os.umask(config.umask)
     predecessor = predecessor or Predecessor()
-    plain = _redirecting(config, predecessor)
+    plain = _redirecting(config, identity, predecessor)
     with closed_on_error(plain.values()):
         listeners = {**_listeners(config, identity, predecessor), **plain}
     with closing(list(listeners.values())), pidfile.written(config.pid_file, instead_of=predecessor.pid):
@@ -84,10 +84,16 @@ def _listeners(config: Config, identity: Identity | None, predecessor: Predecess
     return {asked: (inherited | made)[asked] for asked in wanted}
 
 
-def _redirecting(config: Config, predecessor: Predecessor) -> Mapping[str, Listener]:
+def _redirecting(config: Config, identity: Identity | None, predecessor: Predecessor) -> Mapping[str, Listener]:
+    """The one that `redirect_http` asks for, if it does."""
     asked = f"{PLAIN}{config.redirect_address}"
-    inherited = predecessor.give(lambda name: name == asked)
-    return inherited or dict(zip([asked], redirecting(config), strict=False))
+    if inherited := predecessor.give(lambda name: name == asked):
+        return inherited
+    made = redirecting(config)
+    if identity is not None:
+        with closed_on_error(made):
+            _give_away({str(config.redirect_address): listener for listener in made}, identity)
+    return {asked: listener for listener in made}  # noqa: B035 (there is one, or none)
 
 
 def _distinct(addresses: Sequence[str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import pwd
 import shutil
 import signal
 import ssl
@@ -145,6 +146,22 @@ def test_keys_that_only_root_may_read_are_read(
     assert Path(f"/proc/{pid}").stat().st_uid != 0
     assert server.stop() == 0
     assert "ERROR" not in server.output
+
+
+@needs_root
+def test_a_unix_socket_to_redirect_from_is_the_users(
+    start_process: StartProcess, tls: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "plain.sock"
+    arguments = [*tls, "--user", "nobody", "--redirect-http", f"unix:{path}"]
+    server = start_process(APP, *arguments, module="tests.support.preloaded").wait_until_running()
+    assert path.stat().st_uid == pwd.getpwnam("nobody").pw_uid
+    with Client.connect(str(path)) as client:
+        client.send(GET)
+        response = client.response()
+    # Whoever comes that way came through a proxy, which is at the default ports.
+    assert (response.status, response.header(b"location")) == (308, b"https://test/")
+    assert server.stop() == 0
 
 
 def test_a_development_certificate_is_served_and_trusted(start_process: StartProcess, tmp_path: Path) -> None:
