@@ -409,3 +409,28 @@ fn an_idle_connection_has_no_buffer() {
     pipe.stage.release_memory();
     assert_eq!((pipe.stage.incoming.capacity(), pipe.stage.outgoing.capacity()), (0, 0));
 }
+
+#[test]
+fn no_changed_byte_of_a_handshake_gives_the_protocol_anything() {
+    for (versions, split) in VERSIONS.into_iter().flat_map(|versions| [7, 100_000].map(|split| (versions, split))) {
+        for (flight, position) in (0..2).flat_map(|flight| (0..300).step_by(7).map(move |position| (flight, position)))
+        {
+            let mut pipe = Pipe::new(&context(), versions, split);
+            for number in 0..=flight {
+                let mut sent = Vec::new();
+                while pipe.client.wants_write() {
+                    pipe.client.write_tls(&mut sent).unwrap();
+                }
+                if let Some(byte) = sent.get_mut(position).filter(|_| number == flight) {
+                    *byte ^= 0x41;
+                }
+                let answer = pipe.send(&sent);
+                let _ = pipe.client.read_tls(&mut answer.as_slice());
+                let _ = pipe.client.process_new_packets();
+            }
+            // Whatever came of it, further bytes do no harm.
+            pipe.send(&bytes(200));
+            assert!(pipe.received.is_empty(), "{flight} {position}");
+        }
+    }
+}
