@@ -76,20 +76,24 @@ class Traffic:
         self.is_over = threading.Event()
 
     def keep(self) -> None:
-        with connect(self._address, self._context) as client:
-            while not self.is_over.is_set():
-                self._ask(client)
+        while not self.is_over.is_set():
+            with connect(self._address, self._context) as client:
+                # Until the server says that it is the last one.
+                while not (self.is_over.is_set() or self._ask(client) == b"close"):
+                    pass
 
     def renew(self) -> None:
         while not self.is_over.is_set():
             with connect(self._address, self._context) as client:
                 self._ask(client)
 
-    def _ask(self, client: Client) -> None:
+    def _ask(self, client: Client) -> bytes | None:
+        """What the answer says of the connection."""
         client.send(GET)
         response = client.response()
-        assert response.status == 200
+        assert response.status == 200, response
         self.answered += 1
+        return response.header(b"connection")
 
 
 @contextmanager
@@ -112,5 +116,5 @@ def traffic(address: Address, context: ssl.SSLContext) -> Iterator[Traffic]:
         running.is_over.set()
         for thread in threads:
             thread.join()
-    assert running.failures == []
+    assert running.failures == [], running.failures
     assert running.answered > 0
