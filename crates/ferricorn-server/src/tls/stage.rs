@@ -374,23 +374,24 @@ impl Stage {
         }
     }
 
-    /// Short pieces go into one record, with the beginning of what is behind them.
+    /// Whole records are encrypted from where they are. What is shorter goes into one record with the beginning of what is
+    /// behind it: frames of HTTP/2 and their heads are not cut where records would be.
     fn seal_pieces(&mut self, pieces: &[IoSlice<'_>], batch: &mut Batch<'_>) -> Result<(), SealFault> {
         let mut gathered = Vec::new();
         for piece in pieces {
-            let piece = &piece[..piece.len().min(AHEAD - batch.sealed.covered - gathered.len())];
-            if gathered.is_empty() && piece.len() >= RECORD {
-                self.seal(piece, batch)?;
-                continue;
+            let mut rest = &piece[..piece.len().min(AHEAD - batch.sealed.covered - gathered.len())];
+            if !gathered.is_empty() {
+                let head = rest.split_off(..rest.len().min(RECORD - gathered.len())).unwrap_or_default();
+                gathered.extend_from_slice(head);
+                if gathered.len() == RECORD {
+                    self.seal(&gathered, batch)?;
+                    gathered.clear();
+                }
             }
-            let (head, rest) = piece.split_at(piece.len().min(RECORD - gathered.len()));
+            let short = rest.split_off(rest.len() / RECORD * RECORD..).unwrap_or_default();
+            self.seal(rest, batch)?;
             gathered.reserve_exact(RECORD - gathered.len());
-            gathered.extend_from_slice(head);
-            if gathered.len() == RECORD {
-                self.seal(&gathered, batch)?;
-                gathered.clear();
-                self.seal(rest, batch)?;
-            }
+            gathered.extend_from_slice(short);
         }
         self.seal(&gathered, batch)
     }

@@ -249,6 +249,25 @@ fn short_pieces_share_a_record() {
 }
 
 #[test]
+fn frames_and_their_heads_fill_whole_records() {
+    let mut pipe = Pipe::open(VERSIONS[0], 100_000);
+    pipe.transmit = transmit(&[9, RECORD].repeat(6));
+    let Sealed { length, covered, .. } = pipe.seal().unwrap();
+    assert_eq!((length, covered), (AHEAD + AHEAD / RECORD * (5 + 16 + 1), AHEAD));
+}
+
+#[test]
+fn pieces_of_any_lengths_arrive_in_order() {
+    let mut pipe = Pipe::open(VERSIONS[0], 100_000);
+    for lengths in [&[9, RECORD, 9, RECORD + 1][..], &[RECORD - 1, 2 * RECORD, 1], &[40_000, 5, 70_000, RECORD]] {
+        pipe.transmit = transmit(lengths);
+        let expected = content(&pipe.transmit);
+        pipe.run();
+        assert!(pipe.read() == expected && pipe.transmit.is_empty(), "{lengths:?}");
+    }
+}
+
+#[test]
 fn files_are_read_and_encrypted() {
     let files = Files::new();
     let path = files.0.join("file");
