@@ -11,6 +11,7 @@ import pytest
 
 from conformance.app import app as echo
 from conformance.autobahn.bridge import bridged
+from tests.support.asgi import Gate
 from tests.support.client import Client
 from tests.support.server import RunningServer
 
@@ -142,3 +143,24 @@ def test_a_client_that_leaves_is_one_that_resets_its_stream() -> None:
         with other:
             assert head.startswith(b"http/1.1 101 ")
     assert codes == [1006, 1006]
+
+
+def test_a_ping_behind_a_message_is_answered_while_the_application_is_busy() -> None:
+    """What stands behind a message is left only until its application has had its say."""
+    gate = Gate()
+
+    async def app(_: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        await send({"type": "websocket.send", "text": "got it"})
+        await gate.passed()
+        await send({"type": "websocket.send", "text": (await receive())["text"]})
+
+    with serving(app) as port:
+        client, _ = opened(port)
+        with client:
+            client.send(frame(1, b"a") + frame(9, b"ping") + frame(1, b"b"))
+            assert client.read_exactly(8 + 6) == b"\x81\x06got it" + b"\x8a\x04ping"
+            gate.open()
+            assert client.read_exactly(3) == b"\x81\x01b"

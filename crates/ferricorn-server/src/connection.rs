@@ -63,6 +63,8 @@ pub(crate) struct Connection<A: Application> {
     /// The peer has been told that nothing more will come.
     ended: bool,
     pub(crate) exchanges: Running,
+    /// WebSockets over HTTP/2 whose applications were given a message in this turn.
+    pub(crate) behind: Vec<u32>,
     /// Whether the worker's queue has this connection.
     pub(crate) queued: bool,
     /// Whether nothing has happened since the last tick.
@@ -117,6 +119,7 @@ impl<A: Application> Connection<A> {
             readable: false,
             writable: true,
             ahead,
+            behind: Vec::new(),
             aheads: Vec::new(),
             faults: Vec::new(),
             yielded: false,
@@ -475,6 +478,16 @@ impl<A: Application> Connection<A> {
                 false
             }
         }
+    }
+
+    /// What stands behind the messages of a WebSocket over HTTP/2 is to be looked at when the turn ends, unless its
+    /// application waits for more by then. Whether there is something to be done.
+    pub(crate) fn look_behind(&mut self, number: u32) -> bool {
+        let is_new = self.http.is_multiplexed() && !self.behind.contains(&number);
+        if is_new {
+            self.behind.push(number);
+        }
+        is_new
     }
 
     /// Somebody waits for the next event of this exchange.

@@ -110,12 +110,19 @@ impl<A: Application> State<A> {
             exchange.receive_woken = false;
         }
         let ended = !connection.http.exchange_is_open(number);
+        let has_event =
+            |http: &mut Protocol<A::Body>| http.websocket(number).is_some_and(|socket| socket.has_event(ended));
+        let violation = match has_event(&mut connection.http) {
+            true => None,
+            false => connection.http.feed_websocket(number, true, &now),
+        };
+        let has_event = has_event(&mut connection.http);
         let Some(socket) = connection.http.websocket(number) else { return Poll::Ready(ReceiveEvent::Disconnect) };
-        if socket.has_event(ended) {
+        if has_event {
             let event = socket.receive(ended, |message| taken(take, message));
             // There may be room now for input that waits.
-            let violation = connection.http.feed_websocket(number, &now);
-            if ended || connection.has_input() || !connection.http.transmit().is_empty() {
+            let looks_behind = connection.look_behind(number);
+            if looks_behind || ended || connection.has_input() || !connection.http.transmit().is_empty() {
                 self.enqueue(key);
             }
             if let Some(error) = violation {

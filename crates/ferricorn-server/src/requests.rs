@@ -90,9 +90,37 @@ impl<A: Application> State<A> {
     /// written what there is to say.
     fn look_at_streams(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
+        let before = self.wakes.len();
         wake_changed(key, connection, &mut self.wakes);
+        let mut has_woken = false;
+        for (id, _) in &self.wakes[before..] {
+            if connection.http.websocket(id.sequence).is_some() {
+                // It may not come back for what has arrived.
+                has_woken |= connection.look_behind(id.sequence);
+            }
+        }
+        if has_woken || connection.has_output() {
+            self.enqueue(key);
+        }
+    }
+
+    /// Reads what stands behind the messages that applications were given in this turn, where they do not wait for it: a
+    /// ping is to be answered, and a close to be noted.
+    pub(crate) fn read_behind(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let now = self.clock.now();
+        let mut violations = Vec::new();
+        for number in std::mem::take(&mut connection.behind) {
+            let waits = connection.exchanges.get(number).is_some_and(|exchange| exchange.receive_waiting);
+            if !waits {
+                violations.extend(connection.http.feed_websocket(number, false, &now));
+            }
+        }
         if connection.has_output() {
             self.enqueue(key);
+        }
+        for error in violations {
+            self.violated(key, error);
         }
     }
 

@@ -382,8 +382,12 @@ impl<A: Application, H: Host> Worker<A, H> {
                 return;
             }
             let waits = !connection.has_input();
+            let looks_behind = !connection.behind.is_empty();
             if yielded {
                 state.enqueue(key);
+            }
+            if looks_behind {
+                state.read_behind(key);
             }
             waits
         };

@@ -46,9 +46,14 @@ impl<B: AsRef<[u8]>> Connection<B> {
         self.round_trip.take()
     }
 
-    /// The application has taken a message: what waited for that is read. How the peer broke the protocol there, if it did.
-    pub fn feed_websocket(&mut self, stream: u32, now: &Now<'_>) -> Option<ProtocolError> {
+    /// Reads what has waited for the application, from here on to the next message where the application `waits` for it, else
+    /// as far as the queue takes it. How the peer broke the protocol there, if it did.
+    pub fn feed_websocket(&mut self, stream: u32, waits: bool, now: &Now<'_>) -> Option<ProtocolError> {
         let slot = self.streams.find(stream)?;
+        session_of(&mut self.streams[slot].websocket)?.queue_one(waits);
+        if self.streams[slot].receive.buffer.is_empty() {
+            return None;
+        }
         let violation = self.take_frames(slot, &mut [], now);
         self.after_output(now);
         violation
@@ -200,7 +205,9 @@ impl<B: AsRef<[u8]>> Connection<B> {
         };
         self.give_back(slot, consumed as u32);
         self.after_session(slot);
-        self.note_changed(slot);
+        if consumed > 0 || event.is_some() {
+            self.note_changed(slot);
+        }
         event
     }
 
@@ -221,11 +228,19 @@ impl<B: AsRef<[u8]>> Connection<B> {
     }
 
     /// END_STREAM came: a session that was not closed before is so now, as by the end of a connection (RFC 8441 section 5).
-    pub(super) fn end_frames(&mut self, slot: usize, _now: &Now<'_>) {
+    pub(super) fn end_frames(&mut self, slot: usize, now: &Now<'_>) {
         let stream = &mut self.streams[slot];
         if stream.exchange.state() != State::Upgraded {
             return;
         }
+        if !stream.receive.buffer.is_empty() {
+            // Its close frame may be behind a message.
+            if let Some(session) = session_of(&mut stream.websocket) {
+                session.queue_one(false);
+            }
+            let _ = self.take_frames(slot, &mut [], now);
+        }
+        let stream = &mut self.streams[slot];
         if is_closed(stream.websocket.as_deref()) {
             self.after_session(slot);
         } else {

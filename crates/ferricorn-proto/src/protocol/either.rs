@@ -456,12 +456,12 @@ impl<B: AsRef<[u8]>> Protocol<B> {
         }
     }
 
-    /// The application has taken a message: in HTTP/2, what waited for that is read. How the peer broke the protocol there,
-    /// if it did.
-    pub fn feed_websocket(&mut self, stream: u32, now: &Now<'_>) -> Option<ProtocolError> {
+    /// In HTTP/2, reads what has waited for the application: to the next message where it `waits`, else as far as the queue
+    /// takes it. How the peer broke the protocol there, if it did.
+    pub fn feed_websocket(&mut self, stream: u32, waits: bool, now: &Now<'_>) -> Option<ProtocolError> {
         match self {
             Self::Http1(_) => None,
-            Self::Http2(http) => http.feed_websocket(stream, now),
+            Self::Http2(http) => http.feed_websocket(stream, waits, now),
         }
     }
 

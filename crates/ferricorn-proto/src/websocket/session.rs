@@ -43,6 +43,8 @@ pub struct Session {
     fate: Fate,
     /// Whether the next message is to be given out.
     wanted: bool,
+    /// Whether what stands behind a queued message is left.
+    one: bool,
     /// The message that has begun.
     begun: Option<Begun>,
     /// The data frame whose payload has begun.
@@ -79,6 +81,7 @@ impl Session {
             limits,
             fate: Fate::Open,
             wanted: false,
+            one: false,
             begun: None,
             frame: None,
             assembly: Assembly::default(),
@@ -97,6 +100,12 @@ impl Session {
         self.wanted = wanted;
     }
 
+    /// Whether one message in the queue is enough: the application deals with it at once, and what it says of it is to go
+    /// ahead of what follows from the input behind it.
+    pub fn queue_one(&mut self, one: bool) {
+        self.one = one;
+    }
+
     /// Takes the first message that is queued.
     pub fn take_message<R>(&mut self, take: impl FnOnce(Message<&[u8], &str>) -> R) -> Option<R> {
         self.queue.as_mut()?.take(take)
@@ -111,7 +120,7 @@ impl Session {
     /// session is over.
     pub fn wants_input(&self) -> bool {
         match self.fate {
-            Fate::Open => self.wanted || !self.is_full(),
+            Fate::Open => self.wanted || !(self.is_full() || self.one && self.has_message()),
             Fate::Closing => true,
             Fate::Over => false,
         }

@@ -78,7 +78,7 @@ fn receive(driver: &mut Driver) -> Option<Received> {
         Message::Binary(bytes) => Message::Binary(bytes.to_vec()),
     });
     let now = driver.now();
-    assert_eq!(driver.connection.feed_websocket(1, &now), None);
+    assert_eq!(driver.connection.feed_websocket(1, false, &now), None);
     event
 }
 
@@ -88,6 +88,53 @@ fn text(text: &str) -> Option<Received> {
 
 fn closed(code: u16, reason: &str) -> Option<Received> {
     Some(ReceiveEvent::WebSocketDisconnect { code, reason: reason.to_owned() })
+}
+
+/// The first message, without a look at what stands behind it.
+fn take_one(driver: &mut Driver) -> Option<Received> {
+    driver.connection.websocket(1)?.receive(false, |message| match message {
+        Message::Text(text) => Message::Text(text.to_owned()),
+        Message::Binary(bytes) => Message::Binary(bytes.to_vec()),
+    })
+}
+
+/// Autobahn's cases 3.2, 4.1.3 and their like: a bad frame behind a good message.
+#[test]
+fn what_an_application_that_waits_says_of_a_message_goes_ahead_of_what_stands_behind_it() {
+    let mut driver = accepted();
+    let now = driver.now();
+    assert_eq!(driver.connection.feed_websocket(1, true, &now), None);
+    // The second has a reserved bit set.
+    driver.feed(&data(&[client(0x81, b"good"), client(0xa1, b"bad")].concat()));
+    assert_eq!(driver.frames(), []);
+    assert_eq!(take_one(&mut driver), text("good"));
+    driver.connection.websocket_send(1, Message::<Vec<u8>, String>::Text("echo".to_owned()), &now).unwrap();
+    assert_eq!(driver.connection.feed_websocket(1, true, &now), Some(ProtocolError::ReservedBit));
+    let frames = driver.frames();
+    assert_eq!(frames[0], sent(b"\x81\x04echo", false));
+    assert!(matches!(&frames[1], Got::Data(1, bytes, _) if bytes[0] == 0x88), "{frames:?}");
+}
+
+#[test]
+fn what_stands_behind_a_message_is_read_once_nobody_waits() {
+    let mut driver = accepted();
+    let now = driver.now();
+    assert_eq!(driver.connection.feed_websocket(1, true, &now), None);
+    driver.feed(&data(&[client(0x81, b"a"), client(0x89, b"ping"), client(0x81, b"b")].concat()));
+    assert_eq!(driver.frames(), []);
+    assert_eq!(driver.connection.feed_websocket(1, false, &now), None);
+    assert_eq!(driver.frames(), [sent(b"\x8a\x04ping", false)]);
+    assert_eq!((take_one(&mut driver), take_one(&mut driver)), (text("a"), text("b")));
+}
+
+#[test]
+fn a_close_frame_behind_a_message_is_seen_when_the_stream_ends() {
+    let mut driver = accepted();
+    let now = driver.now();
+    assert_eq!(driver.connection.feed_websocket(1, true, &now), None);
+    driver.feed(&frame(DATA, END_STREAM, 1, &[client(0x81, b"a"), client(0x88, b"\x03\xe8")].concat()));
+    assert_eq!(take_one(&mut driver), text("a"));
+    assert_eq!(take_one(&mut driver), closed(1000, ""));
 }
 
 /// RFC 8441 section 5.
