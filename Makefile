@@ -49,8 +49,9 @@ interop: $(VENV)/.tested ## curl, nghttp and Chromium over HTTP/2 and TLS (needs
 frameworks: $(VENV)/.tested ## Django, FastAPI, Starlette, Quart, Litestar, Falcon and Responder applications
 	$(BIN)/pytest $(SIDE_BY_SIDE) tests/frameworks
 
-autobahn: $(VENV)/.tested ## half a minute of the Autobahn WebSocket suite (needs a Python 2.7)
+autobahn: $(VENV)/.tested ## a part of the Autobahn WebSocket suite, over HTTP/1.1 and HTTP/2 (needs a Python 2.7)
 	$(BIN)/python -m conformance.autobahn --quick
+	$(BIN)/python -m conformance.autobahn --quick --http2
 
 conformance: $(VENV)/.tested ## all 517 cases of the Autobahn WebSocket suite, over HTTP/1.1 and HTTP/2
 	$(BIN)/python -m conformance.autobahn

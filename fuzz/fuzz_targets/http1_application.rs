@@ -177,6 +177,7 @@ impl Run {
                 assert_eq!(end, self.connection.request_complete());
             }
             Ok(Some(Input::Message(_) | Input::Violation(_))) => panic!("there is no WebSocket"),
+            Ok(Some(Input::Broken(error))) => panic!("this is HTTP/1: {error}"),
             Err(error) => {
                 assert!(error.status() >= 400 && !self.refused);
                 self.refused = true;

@@ -442,7 +442,8 @@ impl Run {
                     .websocket_response_body(stream, Content::Bytes(vec![stream as u8]), false, &now)
                     .is_err();
             }
-            195..197 => drop(connection.feed_websocket(stream, &now)),
+            195 => drop(connection.feed_websocket(stream, true, &now)),
+            196 => drop(connection.feed_websocket(stream, false, &now)),
             _ => {
                 // What is in it, the driver says.
                 let file = File::open("/dev/null").expect("a file");
