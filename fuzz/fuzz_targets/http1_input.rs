@@ -74,11 +74,16 @@ fn script_of(choice: u8) -> Vec<Action> {
         8 => vec![Action::ReceiveEvent, accept, Action::Echo],
         9 => vec![accept, Action::ReceiveEvent, Action::ReceiveEvent, Action::Hang],
         10 => vec![accept, Action::Close { code: 1000, reason: String::new() }, Action::ReceiveEvent],
-        11 => vec![accept, Action::Drain, Action::Echo],
+        11 => vec![accept, Action::Drain(ferricorn_proto::Drain::Quick), Action::Echo],
         12 => {
             vec![Action::Deny(ResponseStart { status: 401, ..ResponseStart::default() }), denial(true), denial(false)]
         }
-        _ => vec![start(&[("connection", "close")]), part(b"", true), Action::Drain, part(b"x", true)],
+        _ => vec![
+            start(&[("connection", "close")]),
+            part(b"", true),
+            Action::Drain(ferricorn_proto::Drain::Quick),
+            part(b"x", true),
+        ],
     }
 }
 
