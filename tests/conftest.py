@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import itertools
 import logging
 import os
 import signal
@@ -24,8 +23,12 @@ if TYPE_CHECKING:
     from tests.support.transports import Transport
 
 LOOPS = ["asyncio", *(["uvloop"] if importlib.util.find_spec("uvloop") else [])]
-EVERYWHERE = ("http", "lifespan", "scope")
-"""Folders of tests about what applications may rely on, whatever the transport."""
+OTHERS = {"https1": LOOPS[0], "h2c": LOOPS[-1], "h2": LOOPS[0]}
+"""The transports but HTTP/1.1 in cleartext, which has every loop: what depends on both is nobody's promise."""
+EVERYWHERE = {"http": OTHERS, "lifespan": OTHERS, "scope": OTHERS, "websocket": ["h2c"]}
+"""Folders of tests about what applications may rely on, whatever the transport, and which others they run over.
+
+To WebSockets TLS is one pipe more; tests/tls looks at it."""
 
 
 def pytest_configure() -> None:
@@ -46,19 +49,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs what needs an event loop on each, and what serves in one of the folders `EVERYWHERE` over each transport.
-
-    The other transports take turns with the loops: what depends on both is nobody's promise.
-    """
+    """Runs what needs an event loop on each, and what serves in the folders `EVERYWHERE` over more transports."""
     if "loop" not in metafunc.fixturenames:
+        return
+    if any("loop" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")):
+        # A test of one loop.
+        if "transport" in metafunc.fixturenames:
+            metafunc.parametrize("transport", ["http1"], indirect=True, ids=[""])
         return
     if "transport" not in metafunc.fixturenames:
         metafunc.parametrize("loop", LOOPS, indirect=True)
         return
     runs = [pytest.param(loop, "http1", id=loop) for loop in LOOPS]
-    if metafunc.definition.path.parent.name in EVERYWHERE:
-        others = zip(itertools.cycle(LOOPS), ("https1", "h2c", "h2"), strict=False)
-        runs += [pytest.param(loop, transport, id=f"{loop}-{transport}") for loop, transport in others]
+    others = EVERYWHERE.get(metafunc.definition.path.parent.name, ())
+    runs += [pytest.param(OTHERS[name], name, id=f"{OTHERS[name]}-{name}") for name in others]
     metafunc.parametrize(("loop", "transport"), runs, indirect=True)
 
 

@@ -155,10 +155,11 @@ class Client:
     def send_until_full(self, data: bytes, *, patience: float) -> int:
         """Sends `data` over and over until the connection takes no byte for `patience` seconds; how many went."""
         self.socket.settimeout(patience)
+        view = memoryview(data)
         sent = 0
         try:
             while True:
-                sent += self.socket.send(data)
+                sent += self.socket.send(view[sent % len(data) :])
         except TimeoutError:
             return sent
         finally:

@@ -66,7 +66,8 @@ class TlsSocket:
     def shutdown(self, how: int) -> None:
         """close_notify and FIN: nothing more will be sent, but what comes can be read."""
         assert how == socket.SHUT_WR
-        with contextlib.suppress(ssl.SSLWantReadError):
+        # What the peer has sent meanwhile is in the way of its own close_notify, which is not waited for.
+        with contextlib.suppress(ssl.SSLError):
             self.tls.unwrap()
         self._flush()
         self._socket.shutdown(how)

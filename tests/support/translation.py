@@ -45,7 +45,7 @@ class Trailers(NamedTuple):
 
 Word = Opened | Content | Trailers
 
-_DROPPED = {b"host", b"connection", b"transfer-encoding", b"upgrade"}
+_DROPPED = {b"host", b"connection", b"transfer-encoding", b"upgrade", b"sec-websocket-key"}
 
 
 class Translator:
@@ -66,9 +66,11 @@ class Translator:
         return words
 
     def passed(self, count: int) -> int:
-        """So many bytes of a content whose length was announced were sent past it."""
-        assert self._state == self._counted
-        self._left -= count
+        """So many bytes were sent past it: of a content whose length was announced, or of a tunnel."""
+        if self._state == self._counted:
+            self._left -= count
+        else:
+            assert self._state == self._tunnel
         return count
 
     def _head(self) -> Word | None:
@@ -173,6 +175,8 @@ class Http2Client(Client):
         self._parts = 0
         self._part = b""
         """What is left of the last one."""
+        self.tunnels: list[Exchange] = []
+        """Those that a handshake has opened."""
 
     @classmethod
     def connect(
@@ -206,7 +210,8 @@ class Http2Client(Client):
         sent = 0
         try:
             while room := self._room(exchange):
-                sent += self._translator.passed(self.connection.data(exchange, data[:room]))
+                at = sent % len(data)
+                sent += self._translator.passed(self.connection.data(exchange, data[at : at + room]))
         except TimeoutError:
             pass
         finally:
@@ -244,10 +249,14 @@ class Http2Client(Client):
         pseudo = self.connection.pseudo(head.method, head.target, given.get(b"host", b""))
         if head.method == b"CONNECT":
             pseudo = [(b":method", head.method), (b":authority", head.target)]
-        if given.get(b"upgrade") == b"websocket":
+        if given.get(b"upgrade", b"").lower() == b"websocket":
+            # RFC 8441 section 5: neither Upgrade nor the key, which proves nothing here.
             pseudo[0:1] = [(b":method", b"CONNECT"), (b":protocol", b"websocket")]
         fields = [pair for pair in head.fields if pair[0] not in _DROPPED]
-        return self.connection.open([*pseudo, *fields], end=head.end)
+        exchange = self.connection.open([*pseudo, *fields], end=head.end)
+        if pseudo[0][1] == b"CONNECT":
+            self.tunnels.append(exchange)
+        return exchange
 
     # --- reading
 
@@ -283,14 +292,14 @@ class Http2Client(Client):
 
     def read_exactly(self, count: int) -> bytes:
         """Of the content. Raises Truncated."""
-        data = b""
+        data = bytearray()
         while len(data) < count:
             part = self.chunk()
             if not part:
-                raise Truncated(data)
+                raise Truncated(bytes(data))
             data += part
-        self._part = data[count:]
-        return data[:count]
+        self._part = bytes(data[count:])
+        return bytes(data[:count])
 
     def read_until(self, marker: bytes) -> bytes:
         raise UntranslatableError("the bytes of a head")

@@ -5,6 +5,7 @@ RFC 6455 section 5 in a page, and RFC 7692 by zlib: written here, so that no lib
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import struct
 import zlib
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from tests.support.client import Client, Head, HeaderList, request
 from tests.support.process import ServerProcess
 from tests.support.server import RunningServer
+from tests.support.translation import Http2Client
+from tests.support.transports import Transport
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -250,6 +253,21 @@ class WebSocket(Client):
         assert self.ends(), "the connection goes on after the closing handshake"
 
 
+class Http2WebSocket(WebSocket, Http2Client):
+    """The same on a stream of HTTP/2 (RFC 8441): accepted by 200, and ended by the end of the stream, or a reset."""
+
+    def head(self) -> Head:
+        """The head of the response; as the tests' language has it, with 101 in place of 200 (RFC 8441 section 5)."""
+        head = Http2Client.head(self)
+        if head.status != 200 or self._reading not in self.tunnels:
+            return head
+        fields = ((b"upgrade", b"websocket"), (b"connection", b"Upgrade"), (b"sec-websocket-accept", ACCEPT))
+        return dataclasses.replace(head, status=101, headers=(*head.headers, *fields))
+
+    def ends(self) -> bool:
+        return self.exchange_ends()
+
+
 @contextmanager
 def websocket(
     server: RunningServer | ServerProcess,
@@ -265,5 +283,8 @@ def websocket(
 
 
 def connection(server: RunningServer | ServerProcess, *, receive_buffer: int | None = None) -> WebSocket:
-    """A connection to `server` on which nothing has been sent."""
-    return WebSocket.connect(server.addresses[0], receive_buffer=receive_buffer, timeout=PATIENCE)
+    """A connection to `server` on which nothing has been sent, over the transport of the test."""
+    transport = server.transport if isinstance(server, RunningServer) else Transport.HTTP1
+    kind = Http2WebSocket if transport.http2 else WebSocket
+    address = server.addresses[0]
+    return kind.connect(address, receive_buffer=receive_buffer, timeout=PATIENCE, tls=transport.context)

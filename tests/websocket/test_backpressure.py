@@ -49,6 +49,8 @@ def test_ws_29_messages_that_nobody_receives_are_not_read_without_end(serve: Ser
         assert pausing.sizes.next() == [10_000] * (sent // len(frames) + 1)
 
 
+@pytest.mark.cleartext("so many frames take long")
+@pytest.mark.http1("so many frames take long")
 @pytest.mark.parametrize("size", [1, 100])
 def test_ws_29_small_messages_count_too(serve: Serve, size: int) -> None:
     """So many that their bytes alone would not fill anything: they are bounded by `ws_max_queue`, and then unread."""
@@ -188,6 +190,8 @@ def test_con_05_send_waits_for_a_client_that_does_not_read(serve: Serve) -> None
         assert flood.ended.next() is None
 
 
+@pytest.mark.cleartext("so many frames take long")
+@pytest.mark.http1("so many frames take long")
 def test_con_05_so_do_small_messages(serve: Serve) -> None:
     flood = Flood(2 * MIB, bytes(64))
     with websocket(serve(flood), receive_buffer=4_096) as client:

@@ -434,6 +434,7 @@ def test_ws_20_the_socket_ends_with_the_application(serve: Serve, end: Callable[
         assert client.ends()
 
 
+@pytest.mark.http1("what the kernel holds")
 def test_ws_20_a_send_that_waits_when_the_application_returns(serve: Serve) -> None:
     """What an orphan still sends is an error of its own, and the close comes after whole messages."""
     outcomes: Journal[Exception | None] = Journal()

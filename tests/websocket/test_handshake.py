@@ -17,6 +17,8 @@ from tests.support.server import Serve
 from tests.support.websocket import ACCEPT, HANDSHAKE, KEY, connection, handshake, text, websocket
 from tests.support.websocket_apps import Called, Echo
 
+pytestmark = pytest.mark.http1("the handshake of RFC 6455; that of RFC 8441 is in tests of the protocol")
+
 
 class Either(Journal[str]):
     """Echoes WebSockets, answers requests, and notes which of the two it was called for."""

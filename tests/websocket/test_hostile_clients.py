@@ -241,6 +241,8 @@ def test_one_log_line_for_each_violation(serve: Serve) -> None:
     assert server.log.remaining_problems() == []
 
 
+@pytest.mark.cleartext("a thousand of them take long")
+@pytest.mark.http1("a thousand of them take long")
 def test_a_thousand_short_lives(serve: Serve) -> None:
     """Of every kind, one after the other."""
     ends: Journal[int] = Journal()

@@ -14,6 +14,8 @@ from tests.support.asgi import Journal, Receive, Scope, Send
 from tests.support.server import RunningServer, Serve
 from tests.support.websocket_apps import Echo, accept, connected, deny, deny_body, disconnect, say, shut
 
+pytestmark = [pytest.mark.http1("libraries that speak HTTP/1.1"), pytest.mark.cleartext("they are told ws://")]
+
 
 def url(server: RunningServer, path: str = "/") -> str:
     return f"ws://127.0.0.1:{server.port}{path}"

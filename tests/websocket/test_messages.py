@@ -108,6 +108,7 @@ def test_ws_08_text_of_every_width(serve: Serve) -> None:
         assert client.message() == data
 
 
+@pytest.mark.http1("a pong may overtake what the application answers")
 def test_messages_byte_by_byte(serve: Serve) -> None:
     """From the handshake to the close: each byte in a system call, and mostly a segment, of its own."""
     with connection(serve(Echo())) as client:
@@ -392,6 +393,8 @@ def test_a_message_goes_out_while_the_application_waits(serve: Serve) -> None:
         assert client.closing() == (1000, "")
 
 
+@pytest.mark.cleartext("segments")
+@pytest.mark.http1("segments")
 @pytest.mark.skipif(sys.platform != "linux", reason="reads TCP_INFO")
 def test_small_messages_of_one_turn_leave_in_few_segments(serve: Serve) -> None:
     """A hundred messages, sent without waiting for anything in between."""

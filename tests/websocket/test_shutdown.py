@@ -147,6 +147,8 @@ def test_ws_27_a_client_that_does_not_answer_does_not_hold_it_up(serve: Serve) -
     server.log.remaining_problems()
 
 
+@pytest.mark.cleartext("bytes of a head")
+@pytest.mark.http1("bytes of a head")
 def test_ws_27_a_handshake_that_is_not_accepted_yet(serve: Serve) -> None:
     """The application may still answer it; the client learns that the server goes one way or the other."""
     called, gate = Journal[None](), Gate()
