@@ -166,7 +166,7 @@ MISUSES: list[tuple[str, Any, list[Event]]] = [
     ("body of http", {"type": "http.response.body", "body": b"no"}, [deny()]),
     ("start of http", {"type": "http.response.start", "status": 401}, []),
     ("trailers", {"type": "http.response.trailers", "headers": []}, [deny()]),
-    ("pathsend", {"type": "http.response.pathsend", "path": "/dev/null"}, [deny()]),
+    ("pathsend", {"type": "http.response.pathsend", "path": __file__}, [deny()]),
     ("no status", {"type": "websocket.http.response.start", "headers": []}, []),
     ("status of str", deny("401"), []),  # type: ignore[arg-type]
     ("status 101", deny(101), []),
