@@ -287,7 +287,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
     }
 
     /// Whether the last stream of a connection that ends is done: nothing is read behind its last frame.
-    pub(super) fn settle_draining(&mut self) {
+    fn settle_draining(&mut self) {
         if self.draining == Draining::Last && self.open == 0 && self.fate == Fate::Open {
             self.fate = Fate::Flush;
             self.deadline = None;

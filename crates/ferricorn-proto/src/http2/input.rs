@@ -96,7 +96,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
             match advance {
                 Ok(Advance::Consumed(bytes)) => {
                     consumed += bytes;
-                    self.settle_draining();
+                    self.settle_connection();
                     if self.fate != Fate::Open {
                         consumed = input.len();
                     }

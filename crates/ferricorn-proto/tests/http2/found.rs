@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use asgi::{Headers, Outcome};
 use ferricorn_proto::http2::ConnectionError;
-use ferricorn_proto::{Drain, RequestError};
+use ferricorn_proto::{Drain, RequestError, TimeoutKind};
 
 use super::support::{
     CONTINUATION, DATA, Driver, END_HEADERS, END_STREAM, Event, Got, HEADERS, PRIORITY, frame, plain, window_update,
@@ -125,4 +125,15 @@ fn a_connection_that_has_come_to_its_end_reads_no_further() {
     driver.connection.drain(Drain::Quick);
     driver.feed(&[super::support::reset(1, 8), window_update(9, 1)].concat());
     assert_eq!(driver.events.len(), 1, "{:?}", driver.events);
+}
+
+/// What came in one read behind the end of the last stream, and had to be answered, kept the time from beginning.
+#[test]
+fn a_connection_idles_from_the_end_of_its_last_stream() {
+    let mut driver = open();
+    driver.get(1, "/");
+    driver.connection.release(1);
+    driver.writes = false;
+    driver.feed(&[super::support::reset(1, 8), frame(super::support::PING, 0, 0, &[0; 8])].concat());
+    assert_eq!(driver.pass(Duration::from_secs(5)), Some(TimeoutKind::KeepAlive));
 }
