@@ -18,12 +18,7 @@ PERMISSION = "permits something that is not made use of here"
 
 UNTESTABLE = {
     "APP-11": f"{PERMISSION}: ASGI 2 is on, see APP-05",
-    "HDR-04": HTTP_2,
-    "HDR-05": HTTP_2,
-    "HDR-06": HTTP_2,
-    "HDR-15": HTTP_2,
     "HTTP-30": "about servers below spec_version 2.4; 2.5 is advertised, see SCP-04 and HTTP-28",
-    "HTTP-33": HTTP_2,
     "EXT-04": f"{HTTP_2}, and not advertised there, see EXT-05",
     "EXT-19": f"{PERMISSION}: there are no extensions of our own, see EXT-20",
     "TLS-09": "a proposal to be watched: it would leave keys out that are given here",

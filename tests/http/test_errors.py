@@ -206,9 +206,10 @@ def test_err_07_a_failure_after_the_response_is_logged_and_no_more(serve: Serve)
 
 def test_err_08_what_send_raised_is_swallowed_when_it_comes_back(serve: Serve) -> None:
     """ClientDisconnected, be it raised again, as it was or from within a finally."""
-    ended: Journal[None] = Journal()
+    called, ended = Journal[None](), Journal[None]()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        called.add(None)
         await read_body(receive)
         await receive()
         try:
@@ -218,6 +219,7 @@ def test_err_08_what_send_raised_is_swallowed_when_it_comes_back(serve: Serve) -
 
     with serve(app).connect() as client:
         client.send(GET)
+        called.next()
         client.close()
         ended.next()
 
