@@ -391,6 +391,10 @@ impl<B: AsRef<[u8]>> Connection<B> {
             self.check_not_idle(stream)?;
             return Ok(Advance::Consumed(0));
         };
+        if self.streams[slot].reset {
+            // It was on its way (section 5.1).
+            return Ok(Advance::Consumed(0));
+        }
         let window = &mut self.streams[slot].window;
         *window += increment;
         if increment == 0 {

@@ -218,7 +218,8 @@ impl<B: AsRef<[u8]>> Connection<B> {
         let Some((_, _, remaining)) = self.streams[slot].unsent.file() else { return };
         if bytes.is_empty() {
             self.streams[slot].exchange.disconnect();
-            return self.reset(slot, super::ErrorCode::InternalError);
+            self.reset(slot, super::ErrorCode::InternalError);
+            return self.after_output(now);
         }
         let bytes = &bytes[..bytes.len().min(remaining as usize)];
         let most = self.max_frame();

@@ -3,7 +3,7 @@
 use std::io::{IoSlice, Write};
 
 use ferricorn_proto::http2::ErrorCode;
-use ferricorn_proto::{Content, Limits, Piece, http2};
+use ferricorn_proto::{Closing, Content, Drain, Limits, Piece, http2};
 
 use super::support::{
     DATA, Driver, END_STREAM, Event, Got, SETTINGS, frame, plain, reset, setting, start, window_update,
@@ -348,6 +348,19 @@ fn files_and_bytes_go_in_order() {
         .collect();
     assert_eq!(sent.concat(), b"before 3456 after");
     assert_eq!(received(&got, 1), (17, true));
+}
+
+/// The file of the last response became shorter: nothing keeps the connection from its end.
+#[test]
+fn a_file_that_ends_early_ends_a_connection_that_drains() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    driver.get(1, "/");
+    driver.connection.drain(Drain::Quick);
+    let now = driver.now();
+    driver.connection.start(1, &start(200, &[])).unwrap();
+    driver.connection.pathsend(1, file_of(b"short"), 100, &now).unwrap();
+    driver.read_files();
+    assert_eq!(driver.connection.closing(), Closing::Flush);
 }
 
 /// The file became shorter: the response cannot be completed.

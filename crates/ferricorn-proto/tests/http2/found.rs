@@ -137,3 +137,16 @@ fn a_connection_idles_from_the_end_of_its_last_stream() {
     driver.feed(&[super::support::reset(1, 8), frame(super::support::PING, 0, 0, &[0; 8])].concat());
     assert_eq!(driver.pass(Duration::from_secs(5)), Some(TimeoutKind::KeepAlive));
 }
+
+/// One of nothing, on a stream that had been reset before, was answered by another reset.
+#[test]
+fn a_window_update_behind_a_reset_is_let_go() {
+    let mut driver = open();
+    driver.get(1, "/");
+    driver.get(3, "/");
+    driver.connection.start(1, &super::support::start(200, &[("content-length", "2")])).unwrap();
+    driver.body(1, b"x", false);
+    assert!(matches!(driver.frames().last(), Some(Got::Reset(1, _))));
+    driver.feed(&window_update(1, 0));
+    assert_eq!(driver.frames(), []);
+}
