@@ -95,7 +95,7 @@ pub enum Closing {
     /// Nothing: it goes on.
     No,
     /// Write what waits; then shut the writing side down and read on (into nothing) until the end of input or
-    /// [`TimeoutKind::Linger`].
+    /// [`TimeoutKind::Linger`](crate::TimeoutKind::Linger).
     Flush,
     /// Close it.
     Now,
