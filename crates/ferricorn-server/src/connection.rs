@@ -374,19 +374,33 @@ impl<A: Application> Connection<A> {
     }
 
     /// Writes what the socket takes; `buffer` is scratch space. In HTTP/2, what has waited for room follows.
+    #[inline]
     pub(crate) fn write(&mut self, buffer: &mut [u8], now: &Now<'_>) {
+        if self.http.is_multiplexed() {
+            self.write_streams(buffer, now);
+        } else {
+            self.write_waiting(buffer, now);
+        }
+    }
+
+    fn write_streams(&mut self, buffer: &mut [u8], now: &Now<'_>) {
         for _ in 0..WRITES_PER_TURN {
             self.supply_files(buffer, now);
-            if self.tls.is_some() {
-                self.write_encrypted(buffer, now);
-            } else {
-                self.write_plain(now);
-            }
-            if !self.http.is_multiplexed() || !self.writable || self.broken || !self.has_output() {
+            self.write_waiting(buffer, now);
+            if !self.writable || self.broken || !self.has_output() {
                 return;
             }
         }
         self.yielded = true;
+    }
+
+    #[inline]
+    fn write_waiting(&mut self, buffer: &mut [u8], now: &Now<'_>) {
+        if self.tls.is_some() {
+            self.write_encrypted(buffer, now);
+        } else {
+            self.write_plain(now);
+        }
     }
 
     fn write_plain(&mut self, now: &Now<'_>) {

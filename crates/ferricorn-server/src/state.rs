@@ -18,6 +18,7 @@ use crate::board::Row;
 use crate::cells::Cell;
 use crate::clock::Clock;
 use crate::connection::{Connection, RequestLine};
+use crate::exchange::Running;
 use crate::files::{Ahead, Reader, System, report_faults};
 use crate::handshakes::Handshakes;
 use crate::host::{Config, Problem};
@@ -431,14 +432,17 @@ fn wake_disconnected<A: Application>(key: Key, connection: &mut Connection<A>, w
 }
 
 /// Tells whoever waits to send that there is room; in HTTP/2, whoever waits for anything of a stream that has changed.
+#[inline]
 pub(crate) fn wake_changed<A: Application>(
     key: Key,
     connection: &mut Connection<A>,
     wakes: &mut Vec<(ExchangeId, Wake)>,
 ) {
-    let number = connection.exchanges.current();
-    if !connection.http.is_multiplexed() {
-        return wake_sender(exchange_id(key, number), connection, wakes);
+    if let Running::One { sequence, exchange } = &connection.exchanges {
+        if exchange.send_waiting {
+            wake_sender(exchange_id(key, *sequence), connection, wakes);
+        }
+        return;
     }
     while let Some(stream) = connection.http.take_changed() {
         let id = exchange_id(key, stream);
