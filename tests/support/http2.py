@@ -28,6 +28,9 @@ Fields = list[tuple[bytes, bytes]]
 GOAWAY = 7
 """Its frame type."""
 
+ADVISED_STREAMS = 100
+"""What no server should allow fewer of (RFC 9113 section 6.5.2)."""
+
 
 @dataclass
 class Exchange:
@@ -151,8 +154,8 @@ class Http2:
 
     @property
     def may_open(self) -> bool:
-        """Whether the server takes another stream now."""
-        limit: int = self.protocol.remote_settings.max_concurrent_streams
+        """Whether the server takes another stream now: no more than it should take of who has not seen its SETTINGS."""
+        limit: int = min(self.protocol.remote_settings.max_concurrent_streams, ADVISED_STREAMS)
         return bool(self.protocol.open_outbound_streams < limit)
 
     def request(
