@@ -341,6 +341,10 @@ impl<B: AsRef<[u8]>> Connection<B> {
             self.pump(now);
             return violation;
         }
+        if stream.receive.buffer.is_empty() {
+            self.streams.use_spare(slot);
+        }
+        let stream = &mut self.streams[slot];
         stream.receive.buffer.extend_from_slice(bytes);
         // Whoever waits is woken, and asks again if that was not all; its time begins anew then.
         if stream.receive.asked {

@@ -16,6 +16,8 @@ pub(super) struct Streams<B> {
     /// How the last ones ended that are no more.
     past: [Past; PAST],
     past_at: usize,
+    /// Memory for the next body that is larger than what records keep.
+    spare: Vec<u8>,
 }
 
 /// How many are remembered that are no more: frames that were on their way when a stream ended.
@@ -37,6 +39,7 @@ impl<B: AsRef<[u8]>> Streams<B> {
             table: Vec::new(),
             past: [Past { id: 0, reset: false }; PAST],
             past_at: 0,
+            spare: Vec::new(),
         }
     }
 
@@ -124,8 +127,26 @@ impl<B: AsRef<[u8]>> Streams<B> {
             }
         }
         self.table[place] = 0;
+        self.keep_spare(slot);
         self.records[slot].id = 0;
         self.free.push(slot as u32);
+    }
+
+    /// Gives the record, whose memory for a body is empty, the spare one if that is larger.
+    pub(super) fn use_spare(&mut self, slot: usize) {
+        let buffer = &mut self.records[slot].receive.buffer;
+        if self.spare.capacity() > buffer.capacity() {
+            std::mem::swap(buffer, &mut self.spare);
+        }
+    }
+
+    /// Keeps the larger of both for others.
+    fn keep_spare(&mut self, slot: usize) {
+        let buffer = &mut self.records[slot].receive.buffer;
+        if buffer.capacity() > self.spare.capacity() {
+            buffer.clear();
+            std::mem::swap(buffer, &mut self.spare);
+        }
     }
 
     /// Of a stream without a record, whether we reset it; None: it ended otherwise, or long ago, or never began.
@@ -148,6 +169,7 @@ impl<B: AsRef<[u8]>> Streams<B> {
         if self.is_empty() {
             (self.records, self.free, self.table) = Default::default();
         }
+        self.spare = Vec::new();
     }
 }
 
