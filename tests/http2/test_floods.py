@@ -153,8 +153,8 @@ def opened() -> bytes:
 
 
 FLOODS: dict[str, tuple[Iterator[bytes], str]] = {
-    "rapid reset (CVE-2023-44487)": (rapid_reset(), "reset"),
-    # Where calls end late (Python 3.11), streams are refused first.
+    # Where calls end late, as they do on Python 3.11, streams may be refused first.
+    "rapid reset (CVE-2023-44487)": (rapid_reset(), "(reset|at the same time)"),
     "made you reset (CVE-2025-8671)": (made_you_reset(), "(errors on streams|at the same time)"),
     "malformed requests": (malformed_requests(), "errors on streams"),
     "streams above the limit": (streams_above_the_limit(), "at the same time"),
