@@ -11,7 +11,7 @@ use std::io;
 use std::rc::Rc;
 
 use asgi::{Application, Headers, Message};
-use ferricorn_proto::http2::ConnectionError;
+use ferricorn_proto::http2::{ConnectionError, PREFACE};
 use ferricorn_proto::proxy_protocol::{self, ProxyError};
 use ferricorn_proto::websocket::ProtocolError;
 use ferricorn_proto::{Closing, Input, Now, Protocol, RequestError};
@@ -35,9 +35,6 @@ const FILE_TURN: usize = 2 * 1024 * 1024;
 
 /// How often what waits is written to one connection of HTTP/2 before the others have their turn.
 const WRITES_PER_TURN: usize = 16;
-
-/// What a client that speaks HTTP/2 begins with (RFC 9113 section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 pub(crate) struct Connection<A: Application> {
     socket: Socket,

@@ -10,16 +10,8 @@ use super::{Connection, Expected, HeadReader, Input, Now, Step, encode, patience
 use crate::error::{RequestError, TimeoutKind};
 use crate::exchange::{Exchange, State};
 use crate::transmit::Content;
+use crate::websocket::close_code::{INTERNAL_ERROR, NORMAL, SERVICE_RESTART};
 use crate::websocket::{Handshake, Session, WebSocket};
-
-/// The application ended what it had to say (RFC 6455 section 7.4.1).
-const NORMAL: u16 = 1000;
-
-/// The application failed (RFC 6455 section 7.4.1).
-const INTERNAL_ERROR: u16 = 1011;
-
-/// The server restarts (registered by IANA; a client is to come again).
-const SERVICE_RESTART: u16 = 1012;
 
 impl<B: AsRef<[u8]>> Connection<B> {
     /// The WebSocket that the current request asks for, from its handshake to the end of the connection.

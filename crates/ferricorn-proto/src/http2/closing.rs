@@ -41,13 +41,6 @@ pub(super) enum Draining {
     Last,
 }
 
-impl Draining {
-    /// Whether a request on a new stream comes too late.
-    pub(super) fn ignores(self, _stream: u32) -> bool {
-        self == Self::Last
-    }
-}
-
 impl<B: AsRef<[u8]>> Connection<B> {
     /// What a driver has to do about the connection's end.
     pub fn closing(&self) -> Closing {

@@ -7,7 +7,7 @@ use super::error::ErrorCode;
 pub(super) const HEAD: usize = 9;
 
 /// What a client sends first (section 3.4).
-pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The largest frame that every endpoint takes (section 4.2).
 pub(super) const DEFAULT_MAX_FRAME: usize = 16_384;

@@ -33,6 +33,7 @@ use std::time::{Duration, Instant};
 use asgi::{Extensions, HttpVersion};
 
 pub use error::{ConnectionError, ErrorCode};
+pub use frame::PREFACE;
 pub use limits::Limits;
 pub use pump::FileWanted;
 

@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use super::bounds::Bound;
+use super::closing::Draining;
 use super::closing::Fate;
 use super::error::{ConnectionError, ErrorCode};
 use super::frame::{self, HEAD, Head};
@@ -82,7 +83,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
                 None => Err(ConnectionError::StreamOrder),
             };
         }
-        if self.draining.ignores(id) {
+        if self.draining == Draining::Last {
             return self.skip(block);
         }
         self.last_stream = id;

@@ -12,16 +12,8 @@ use super::{Connection, Now};
 use crate::error::TimeoutKind;
 use crate::exchange::State;
 use crate::transmit::Content;
+use crate::websocket::close_code::{INTERNAL_ERROR, NORMAL, SERVICE_RESTART};
 use crate::websocket::{ProtocolError, Session, WebSocket};
-
-/// The application ended what it had to say (RFC 6455 section 7.4.1).
-const NORMAL: u16 = 1000;
-
-/// The application failed (RFC 6455 section 7.4.1).
-const INTERNAL_ERROR: u16 = 1011;
-
-/// The server restarts (registered by IANA; a client is to come again).
-const SERVICE_RESTART: u16 = 1012;
 
 /// What came of bytes for a session: how the peer broke its protocol, if it did.
 pub(super) type Feed = Option<ProtocolError>;

@@ -7,6 +7,7 @@
 //!   waits for yet; `keepalive`: pings and what they measure; `extension`, `deflate` and `compressor`: permessage-deflate,
 //!   agreed and done.
 
+pub(crate) mod close_code;
 mod compressor;
 mod deflate;
 mod error;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use asgi::{Message, SendError};
 
 use super::Limits;
+use super::close_code::INTERNAL_ERROR;
 use super::deflate::Compression;
 use super::extension::Deflate;
 use super::frame::{self, Opcode};
@@ -25,8 +26,7 @@ use input::{Begun, Frame};
 const NO_STATUS: u16 = 1005;
 const ABNORMAL: u16 = 1006;
 
-/// The code for a server that cannot go on (RFC 6455 section 7.4.1), and why.
-const INTERNAL_ERROR: u16 = 1011;
+/// Why a server closes with 1011 that has waited for a pong.
 const PONG_MISSING: &str = "keepalive ping timeout";
 
 /// From one look whether a pong has room to the next.
