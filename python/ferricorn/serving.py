@@ -169,7 +169,9 @@ class Serving:
         finished = True
         if self._config.timeout_websocket_drain and not hurry.is_set() and self._worker.websockets:
             finished = self._finish_requests(timeout)
-            await _for(longest_drain(self._config, timeout) - timeout, ends_before(self._websockets_ended(), hurry))
+            # Their connections close as well. Requests alone that do not end when cancelled are not waited for.
+            ended = self._drained.wait() if finished else self._websockets_ended()
+            await _for(longest_drain(self._config, timeout) - timeout, ends_before(ended, hurry))
         return finished and self._drained.is_set()
 
     def _finish_requests(self, timeout: float) -> bool:
