@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 LOOPS = ["asyncio", *(["uvloop"] if importlib.util.find_spec("uvloop") else [])]
 OTHERS = {"https1": LOOPS[0], "h2c": LOOPS[-1], "h2": LOOPS[0]}
 """The transports but HTTP/1.1 in cleartext, which has every loop: what depends on both is nobody's promise."""
-EVERYWHERE = {"http": OTHERS, "lifespan": OTHERS, "scope": OTHERS, "websocket": ["h2c"]}
-"""Folders of tests about what applications may rely on, whatever the transport, and which others they run over.
-
-To WebSockets TLS is one pipe more; tests/tls looks at it."""
+EVERYWHERE = ("http", "lifespan", "scope", "websocket")
+"""Folders of tests about what applications may rely on, whatever the transport."""
 
 
 def pytest_configure() -> None:
@@ -61,8 +59,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("loop", LOOPS, indirect=True)
         return
     runs = [pytest.param(loop, "http1", id=loop) for loop in LOOPS]
-    others = EVERYWHERE.get(metafunc.definition.path.parent.name, ())
-    runs += [pytest.param(OTHERS[name], name, id=f"{OTHERS[name]}-{name}") for name in others]
+    if metafunc.definition.path.parent.name in EVERYWHERE:
+        runs += [pytest.param(other, name, id=f"{other}-{name}") for name, other in OTHERS.items()]
     metafunc.parametrize(("loop", "transport"), runs, indirect=True)
 
 

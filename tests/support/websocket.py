@@ -267,6 +267,11 @@ class Http2WebSocket(WebSocket, Http2Client):
     def ends(self) -> bool:
         return self.exchange_ends()
 
+    def read_to_end(self) -> bytes:
+        """Of the stream: the connection may go on."""
+        is_read = self._reading and self._reading.over and not self._is_behind()
+        return b"" if is_read else super().read_to_end()
+
 
 @contextmanager
 def websocket(

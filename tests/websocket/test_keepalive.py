@@ -199,7 +199,8 @@ def test_ws_09_pings_are_never_compressed(serve: Serve) -> None:
 
 def test_a_crowd_of_vanished_clients_is_found_and_forgotten(serve: Serve) -> None:
     recorder = Recorder()
-    server = serve(recorder, ws_ping_interval=SHORT, ws_ping_timeout=SHORT)
+    # A connection of HTTP/2 outlives its WebSocket, and idles.
+    server = serve(recorder, ws_ping_interval=SHORT, ws_ping_timeout=SHORT, timeout_keep_alive=SHORT)
     with websocket(server) as client:
         client.close_cleanly()
     recorder.events.next()
