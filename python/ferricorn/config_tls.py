@@ -67,7 +67,8 @@ class TlsOptions(NetworkOptions):
         Text("NAMES"),
         "",
         TLS,
-        "Cipher suites, by the names of IANA or OpenSSL with colons between them; all that are safe by default.",
+        "Cipher suites in their order, by the names of IANA or OpenSSL with colons between them; by default all that "
+        "are safe, AES-128 first.",
         aliases={"--ciphers": "gunicorn, hypercorn"},
     )
     ssl_cert_reqs: str | int = option(

@@ -235,6 +235,7 @@ impl Material {
         let offered = settings.protocols.iter().filter(|name| SPOKEN.contains(&name.as_str()));
         config.alpn_protocols = offered.map(|name| name.clone().into_bytes()).collect();
         config.ticketer = ticketer(settings)?;
+        config.ignore_client_order = true;
         // A second one would be for a second connection at the same time, and costs every handshake some 3 %.
         config.send_tls13_tickets = 1;
         let only = (certificates.len() == 1).then_some(choice);

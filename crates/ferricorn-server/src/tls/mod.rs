@@ -5,6 +5,7 @@
 
 mod certificates;
 mod ciphers;
+mod client_hello;
 mod context;
 mod der;
 mod failure;

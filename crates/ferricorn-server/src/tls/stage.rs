@@ -13,9 +13,10 @@ use asgi::Tls;
 use ferricorn_proto::{Piece, Transmit};
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
-use rustls::{CommonState, Error, ProtocolVersion};
+use rustls::{CommonState, Error, ProtocolVersion, ServerConfig};
 
 use super::certificates::Choice;
+use super::client_hello::prefers_chacha20;
 use super::context::Context;
 use super::failure::Failure;
 use super::{der, files};
@@ -78,6 +79,8 @@ pub(crate) enum SealFault {
 
 pub(crate) struct Stage {
     session: UnbufferedServerConnection,
+    /// What the session was made of, until it is known which cipher the client would rather have.
+    config: Option<Arc<ServerConfig>>,
     choice: Arc<Choice>,
     /// Ciphertext that came and is not whole yet.
     incoming: Vec<u8>,
@@ -112,7 +115,8 @@ impl Stage {
     pub(crate) fn new(context: &Context, now: Instant) -> Result<Self, Failure> {
         let (config, choice) = context.config();
         Ok(Self {
-            session: UnbufferedServerConnection::new(config).map_err(|error| Failure::new(error, true))?,
+            session: UnbufferedServerConnection::new(Arc::clone(&config)).map_err(|error| Failure::new(error, true))?,
+            config: Some(config),
             choice,
             incoming: Vec::new(),
             seen: true,
@@ -204,7 +208,11 @@ impl Stage {
             self.outgoing = PLAIN_TEXT_ANSWER.to_vec();
             return Came::Failed;
         }
-        match self.decrypt(&mut buffer[..end]) {
+        let decrypted = match self.follow_preference(&buffer[HEADROOM..end]) {
+            Ok(()) => self.decrypt(&mut buffer[..end]),
+            Err(error) => Err(error),
+        };
+        match decrypted {
             Ok((plain, start)) => {
                 self.incoming.extend_from_slice(&buffer[start..end]);
                 self.came(plain)
@@ -227,6 +235,22 @@ impl Stage {
             return Came::End;
         }
         Came::Plain(plain)
+    }
+
+    /// The order of our suites counts, AES-128 first, but with clients that would rather have ChaCha20: theirs counts.
+    fn follow_preference(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let Some(config) = &self.config else { return Ok(()) };
+        match prefers_chacha20(bytes) {
+            None => return Ok(()),
+            Some(false) => {}
+            Some(true) => {
+                let mut config = ServerConfig::clone(config);
+                config.ignore_client_order = false;
+                self.session = UnbufferedServerConnection::new(Arc::new(config))?;
+            }
+        }
+        self.config = None;
+        Ok(())
     }
 
     /// Moves the plaintext of each record to the buffer's front. How much there is, and where the ciphertext starts that

@@ -78,11 +78,22 @@ struct Pipe {
 
 impl Pipe {
     fn new(context: &Context, versions: &[&'static rustls::SupportedProtocolVersion], split: usize) -> Self {
+        Self::with(context, versions, split, rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES)
+    }
+
+    /// A client that offers these suites, in their order.
+    fn with(
+        context: &Context,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        split: usize,
+        cipher_suites: &[rustls::SupportedCipherSuite],
+    ) -> Self {
         let mut roots = RootCertStore::empty();
         for certificate in files::certificates(&Files::new().pair().certificate).unwrap() {
             roots.add(certificate).unwrap();
         }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let default = rustls::crypto::aws_lc_rs::default_provider();
+        let provider = Arc::new(rustls::crypto::CryptoProvider { cipher_suites: cipher_suites.to_vec(), ..default });
         let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
         let config = config.with_root_certificates(roots).with_no_client_auth();
         let name = ServerName::try_from("localhost").unwrap();
@@ -186,6 +197,23 @@ const SPLITS: [usize; 5] = [1, 7, 100, 5000, 100_000];
 
 fn bytes(count: usize) -> Vec<u8> {
     (0..count).map(|index| (index * 31 % 251) as u8).collect()
+}
+
+#[test]
+fn aes_128_is_chosen_unless_the_client_would_rather_have_chacha20() {
+    let context = context();
+    let aes_256_first = rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES.to_vec();
+    let chacha20_first: Vec<_> = aes_256_first.iter().rev().copied().collect();
+    for versions in VERSIONS {
+        for split in SPLITS {
+            for (offered, expected) in [(&aes_256_first, "AES_128"), (&chacha20_first, "CHACHA20")] {
+                let mut pipe = Pipe::with(&context, versions, split, offered);
+                pipe.run();
+                let suite = format!("{:?}", pipe.client.negotiated_cipher_suite().unwrap().suite());
+                assert!(suite.contains(expected), "{suite} of {offered:?}");
+            }
+        }
+    }
 }
 
 #[test]
