@@ -36,6 +36,38 @@ pub enum Outcome {
     Failed,
 }
 
+/// Memory in which a server gathers a part of a request's body, and gives it to the application: frame by frame, without
+/// a copy of the whole.
+pub trait Gather: Default {
+    /// How many bytes are in it.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// So many more are about to come: there is to be room for them.
+    fn reserve(&mut self, more: usize);
+
+    /// Adds bytes at the end.
+    fn extend_from_slice(&mut self, bytes: &[u8]);
+}
+
+impl Gather for Vec<u8> {
+    fn len(&self) -> usize {
+        Self::len(self)
+    }
+
+    fn reserve(&mut self, more: usize) {
+        Self::reserve(self, more);
+    }
+
+    fn extend_from_slice(&mut self, bytes: &[u8]) {
+        Self::extend_from_slice(self, bytes);
+    }
+}
+
 /// An application as a server drives it. The server holds nothing borrowed while it calls: the application may call
 /// straight back, from inside `call` too.
 pub trait Application: 'static {
@@ -45,6 +77,9 @@ pub trait Application: 'static {
 
     /// What the application holds the bytes of a response body or message in.
     type Body: AsRef<[u8]> + 'static;
+
+    /// What the application is given the body of a request of HTTP/2 in.
+    type Gathered: Gather + 'static;
 
     /// What the application holds the text of a message in.
     type Text: AsRef<str> + Into<Self::Body> + 'static;

@@ -27,7 +27,7 @@ mod event;
 mod headers;
 mod scope;
 
-pub use application::{Application, AsyncApplication, ExchangeId, Exchanges, Outcome, Receive, Send, Wake};
+pub use application::{Application, AsyncApplication, ExchangeId, Exchanges, Gather, Outcome, Receive, Send, Wake};
 pub use event::{Message, ReceiveEvent, ResponseStart, SendError, SendEvent};
 pub use headers::{Headers, InvalidHeader, KnownField};
 pub use scope::{

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use rustc_hash::FxHashMap;
 
-use crate::awaitable::{Awaitable, Events};
+use crate::awaitable::{Awaitable, Events, Gathered};
 use crate::event_loop::EventLoop;
 use crate::exchange::Exchanges;
 use crate::ffi::{self, Returning};
@@ -251,6 +251,7 @@ fn is_disconnect(error: &Bound<'_, PyAny>, depth: u32) -> bool {
 impl Application for PythonApplication {
     type ConnectionMemory = Memory;
     type Body = Body;
+    type Gathered = Gathered;
     type Text = PyBackedStr;
 
     fn call(&self, scope: &ScopeRef<'_>, exchange: ExchangeId, memory: &mut Memory) {

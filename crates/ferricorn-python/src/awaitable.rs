@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-use asgi::{ExchangeId, Message, ReceiveEvent, Wake};
+use asgi::{ExchangeId, Gather, Message, ReceiveEvent, Wake};
 use ferricorn_server::Take;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::intern;
@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
 use crate::application::{PythonApplication, Server};
-use crate::ffi::ThreadBound;
+use crate::ffi::{GrowingBytes, ThreadBound};
 use crate::send;
 use crate::waiter::Waiter;
 
@@ -247,13 +247,37 @@ struct TakeObjects<'a, 'py> {
     application: &'a PythonApplication,
 }
 
+/// A part of a body, gathered where the application will have it.
+#[derive(Default)]
+pub(crate) struct Gathered(GrowingBytes);
+
+impl Gather for Gathered {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn reserve(&mut self, more: usize) {
+        self.0.reserve(more);
+    }
+
+    fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.0.extend(bytes);
+    }
+}
+
 impl<'py> Take for TakeObjects<'_, 'py> {
+    type Gathered = Gathered;
     type Bytes = Bound<'py, PyBytes>;
     type Text = Bound<'py, PyString>;
 
     fn bytes(self, bytes: &[u8]) -> Self::Bytes {
         self.application.charge(bytes.len());
         PyBytes::new(self.py, bytes)
+    }
+
+    fn gathered(self, gathered: Gathered) -> Self::Bytes {
+        self.application.charge(gathered.len());
+        gathered.0.finish(self.py)
     }
 
     fn text(self, text: &str) -> Self::Text {

@@ -1,5 +1,7 @@
 //! All unsafe code of the workspace: each block with the reason why it is sound. It takes no decision.
 
+mod growing_bytes;
+
 use std::ffi::{CStr, c_void};
 use std::fs::File;
 use std::io;
@@ -15,6 +17,8 @@ use pyo3::ffi;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyType};
+
+pub(crate) use growing_bytes::GrowingBytes;
 
 /// A value that only the thread which made it can reach.
 ///

@@ -19,6 +19,7 @@ use ferricorn_proto::{Closing, Input, Now, Protocol, RequestError};
 use crate::board::Row;
 use crate::cells::Cell;
 use crate::exchange::Running;
+use crate::exchanges::Take;
 use crate::files::{Ahead, FileFault};
 use crate::proxies::Ends;
 use crate::socket::Socket;
@@ -38,7 +39,7 @@ const WRITES_PER_TURN: usize = 16;
 
 pub(crate) struct Connection<A: Application> {
     socket: Socket,
-    pub(crate) http: Protocol<A::Body>,
+    pub(crate) http: Protocol<A::Body, A::Gathered>,
     inbox: Inbox,
     /// Its first bytes, which tell whether the client speaks HTTP/2, have not come.
     is_new: bool,
@@ -106,7 +107,13 @@ pub(crate) enum Part<T> {
 }
 
 impl<A: Application> Connection<A> {
-    pub(crate) fn new(socket: Socket, http: Protocol<A::Body>, ends: Ends, ahead: Ahead, row: Row) -> Self {
+    pub(crate) fn new(
+        socket: Socket,
+        http: Protocol<A::Body, A::Gathered>,
+        ends: Ends,
+        ahead: Ahead,
+        row: Row,
+    ) -> Self {
         let ends = Rc::new(ends);
         Self {
             socket,
@@ -216,20 +223,20 @@ impl<A: Application> Connection<A> {
     }
 
     /// Takes a part of the body of this exchange: what is here, else, of HTTP/1, what the socket has.
-    pub(crate) fn take_body<T>(
+    pub(crate) fn take_body<T: Take<Gathered = A::Gathered>>(
         &mut self,
         number: u32,
         buffer: &mut [u8],
         now: &Now<'_>,
-        take: impl FnOnce(&[u8]) -> T,
-    ) -> Part<T> {
+        take: T,
+    ) -> Part<T::Bytes> {
         if self.http.is_multiplexed() {
-            let kept = self.http.take_body(number, now, take);
-            return kept.map_or(Part::Nothing, |(body, end)| Part::Data { body, end });
+            let kept = self.http.take_body(number, now);
+            return kept.map_or(Part::Nothing, |(body, end)| Part::Data { body: take.gathered(body), end });
         }
         let mut take = Some(take);
         self.take_input(buffer, now, |event| match event {
-            Ok(Some(Input::Body { data, end })) => take.take().map(|take| Part::Data { body: take(data), end }),
+            Ok(Some(Input::Body { data, end })) => take.take().map(|take| Part::Data { body: take.bytes(data), end }),
             Ok(_) => None,
             Err(error) => Some(Part::Refused(error)),
         })

@@ -2,7 +2,7 @@
 
 use std::task::Poll;
 
-use asgi::{Application, ExchangeId, Message, Outcome, ReceiveEvent, ResponseStart, SendError, SendEvent};
+use asgi::{Application, ExchangeId, Gather, Message, Outcome, ReceiveEvent, ResponseStart, SendError, SendEvent};
 use ferricorn_proto::{Content, Finished, Now, Protocol};
 
 use crate::access_log::Access;
@@ -39,6 +39,9 @@ pub enum Sent {
 
 /// Makes what an application receives of the bytes and text that came: one of the two is called, at most once.
 pub trait Take {
+    /// What a part of a body of HTTP/2 is gathered in.
+    type Gathered;
+
     /// What becomes of a part of a body, or of a binary message.
     type Bytes;
 
@@ -48,12 +51,19 @@ pub trait Take {
     /// Takes bytes.
     fn bytes(self, bytes: &[u8]) -> Self::Bytes;
 
+    /// Takes a part of a body as it was gathered.
+    fn gathered(self, gathered: Self::Gathered) -> Self::Bytes;
+
     /// Takes text.
     fn text(self, text: &str) -> Self::Text;
 }
 
 impl<A: Application> State<A> {
-    pub(crate) fn receive<T: Take>(&mut self, id: ExchangeId, take: T) -> Poll<ReceiveEvent<T::Bytes, T::Text>> {
+    pub(crate) fn receive<T: Take<Gathered = A::Gathered>>(
+        &mut self,
+        id: ExchangeId,
+        take: T,
+    ) -> Poll<ReceiveEvent<T::Bytes, T::Text>> {
         let (key, number) = (key_of(id), id.sequence);
         let Some(connection) = self.connections.get_mut(key) else { return self.receive_late(id, take) };
         let Some(exchange) = connection.exchanges.get(number) else { return Poll::Ready(ReceiveEvent::Disconnect) };
@@ -72,7 +82,7 @@ impl<A: Application> State<A> {
             if connection.http.exchange_is_open(number) || connection.http.is_multiplexed() {
                 let now = self.clock.now();
                 connection.http.want_body(number, &now);
-                match connection.take_body(number, &mut self.buffer, &now, |bytes| take.bytes(bytes)) {
+                match connection.take_body(number, &mut self.buffer, &now, take) {
                     Part::Data { body, end } => {
                         if let Some(exchange) = connection.exchanges.get(number) {
                             exchange.body_given = end;
@@ -102,7 +112,11 @@ impl<A: Application> State<A> {
     }
 
     /// The next event of a WebSocket: what has been read ahead, else what the socket has.
-    fn receive_message<T: Take>(&mut self, id: ExchangeId, take: T) -> Poll<ReceiveEvent<T::Bytes, T::Text>> {
+    fn receive_message<T: Take<Gathered = A::Gathered>>(
+        &mut self,
+        id: ExchangeId,
+        take: T,
+    ) -> Poll<ReceiveEvent<T::Bytes, T::Text>> {
         let (key, number) = (key_of(id), id.sequence);
         let now = self.clock.now();
         let Some(connection) = self.connections.get_mut(key) else { return self.receive_late(id, take) };
@@ -110,8 +124,9 @@ impl<A: Application> State<A> {
             exchange.receive_woken = false;
         }
         let ended = !connection.http.exchange_is_open(number);
-        let has_event =
-            |http: &mut Protocol<A::Body>| http.websocket(number).is_some_and(|socket| socket.has_event(ended));
+        let has_event = |http: &mut Protocol<A::Body, A::Gathered>| {
+            http.websocket(number).is_some_and(|socket| socket.has_event(ended))
+        };
         let violation = match has_event(&mut connection.http) {
             true => None,
             false => connection.http.feed_websocket(number, true, &now),
@@ -162,7 +177,11 @@ impl<A: Application> State<A> {
     }
 
     /// The next event of a WebSocket whose connection is gone.
-    fn receive_late<T: Take>(&mut self, exchange: ExchangeId, take: T) -> Poll<ReceiveEvent<T::Bytes, T::Text>> {
+    fn receive_late<T: Take<Gathered = A::Gathered>>(
+        &mut self,
+        exchange: ExchangeId,
+        take: T,
+    ) -> Poll<ReceiveEvent<T::Bytes, T::Text>> {
         let socket = self.orphans.get_mut(&exchange);
         let event = socket.and_then(|socket| socket.receive(true, |message| taken(take, message)));
         Poll::Ready(event.unwrap_or(ReceiveEvent::Disconnect))
@@ -323,7 +342,7 @@ impl<A: Application> State<A> {
     }
 }
 
-fn has_session<B: AsRef<[u8]>>(http: &mut Protocol<B>, number: u32) -> bool {
+fn has_session<B: AsRef<[u8]>, G: Gather>(http: &mut Protocol<B, G>, number: u32) -> bool {
     http.websocket(number).is_some_and(|socket| socket.session().is_some())
 }
 
@@ -337,8 +356,8 @@ fn note_start<B, T>(access: &mut Access, event: &SendEvent<B, T>) {
 }
 
 /// Puts an event on the wire.
-fn apply<B, T>(
-    http: &mut Protocol<B>,
+fn apply<B, G, T>(
+    http: &mut Protocol<B, G>,
     number: u32,
     event: SendEvent<B, T>,
     now: &Now<'_>,
@@ -346,6 +365,7 @@ fn apply<B, T>(
 ) -> Result<(), SendError>
 where
     B: AsRef<[u8]>,
+    G: Gather,
     T: AsRef<str> + Into<B>,
 {
     match event {

@@ -108,6 +108,7 @@ impl<F: AsyncApplication, H: Host> Tasks<F, H> {
 impl<F: AsyncApplication, H: Host> Application for Tasks<F, H> {
     type ConnectionMemory = ();
     type Body = Vec<u8>;
+    type Gathered = Vec<u8>;
     type Text = String;
 
     fn call(&self, scope: &ScopeRef<'_>, exchange: ExchangeId, (): &mut ()) {
@@ -139,11 +140,16 @@ impl<F: AsyncApplication, H: Host> Application for Tasks<F, H> {
 struct Owned;
 
 impl Take for Owned {
+    type Gathered = Vec<u8>;
     type Bytes = Vec<u8>;
     type Text = String;
 
     fn bytes(self, bytes: &[u8]) -> Vec<u8> {
         bytes.to_vec()
+    }
+
+    fn gathered(self, gathered: Vec<u8>) -> Vec<u8> {
+        gathered
     }
 
     fn text(self, text: &str) -> String {

@@ -440,7 +440,11 @@ impl<A: Application, H: Host> Worker<A, H> {
 
     /// The next event of the exchange, its bytes or text taken by `take`, which must not call back. Pending: a
     /// [`Wake::Receive`](asgi::Wake::Receive) will follow.
-    pub fn receive<T: Take>(&self, exchange: ExchangeId, take: T) -> Poll<ReceiveEvent<T::Bytes, T::Text>> {
+    pub fn receive<T: Take<Gathered = A::Gathered>>(
+        &self,
+        exchange: ExchangeId,
+        take: T,
+    ) -> Poll<ReceiveEvent<T::Bytes, T::Text>> {
         let (event, queued) = {
             let state = &mut *self.state.borrow_mut();
             let event = state.receive(exchange, take);

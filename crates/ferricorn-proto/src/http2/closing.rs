@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use asgi::Gather;
+
 use super::bounds::Bound;
 use super::error::{ConnectionError, ErrorCode};
 use super::frame;
@@ -41,7 +43,7 @@ pub(super) enum Draining {
     Last,
 }
 
-impl<B: AsRef<[u8]>> Connection<B> {
+impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
     /// What a driver has to do about the connection's end.
     pub fn closing(&self) -> Closing {
         match self.fate {
@@ -244,9 +246,10 @@ impl<B: AsRef<[u8]>> Connection<B> {
         (stream.body_due, stream.window_due) = (None, None);
         let receive = &mut stream.receive;
         receive.unwanted = true;
-        let bytes = receive.buffer.len() as u32;
+        let bytes = (receive.body.len() + receive.frames.len()) as u32;
         if bytes > 0 {
-            receive.buffer.clear();
+            receive.body = G::default();
+            receive.frames.clear();
             self.credit(bytes);
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use asgi::Gather;
+
 use super::closing::Fate;
 use super::error::{ConnectionError, ErrorCode};
 use super::limits::Limits;
@@ -45,7 +47,7 @@ impl Ping {
     }
 }
 
-impl<B: AsRef<[u8]>> Connection<B> {
+impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
     /// Looks whether a deadline has passed, and acts on it; the first of several is told. None: none has.
     pub fn handle_timeout(&mut self, now: &Now<'_>) -> Option<TimeoutKind> {
         self.instant = now.instant;

@@ -1,6 +1,8 @@
 //! Frames in their order (RFC 9113 sections 3.4, 4 and 6): which one is whole, which may come now, and what those say that
 //! belong to the connection. This file opens no stream and writes no response.
 
+use asgi::Gather;
+
 use super::bounds::{BACKLOG, BLOCK_FRAMES, Bound};
 use super::closing::Fate;
 use super::error::{ConnectionError, ErrorCode};
@@ -75,7 +77,7 @@ impl Advance {
     }
 }
 
-impl<B: AsRef<[u8]>> Connection<B> {
+impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
     /// Takes what it can out of `input`, and gives at most one event: a request, or that one was refused, that a WebSocket
     /// was violated, or that the connection is broken. Bodies are kept for [`take_body`](Self::take_body). The caller drops
     /// [`Step::consumed`] bytes and, after an event, calls again with the rest; bytes that were not consumed are handed in

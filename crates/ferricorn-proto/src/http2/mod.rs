@@ -30,7 +30,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use asgi::{Extensions, HttpVersion};
+use asgi::{Extensions, Gather, HttpVersion};
 
 pub use error::{ConnectionError, ErrorCode};
 pub use frame::PREFACE;
@@ -52,19 +52,20 @@ use settings::{DEFAULT_WINDOW, Settings};
 use stream::{Start, Stream};
 use streams::Streams;
 
-/// One connection of HTTP/2. `B` is what the application holds body bytes in.
+/// One connection of HTTP/2. `B` is what the application holds the bytes of responses in, `G` what it gets those of
+/// requests in.
 ///
 /// The kinds of method are those of [`http1::Connection`](crate::http1::Connection). Those of one exchange take the number
 /// of its stream, which [`RequestHead::stream`] has told. A driver looks at [`take_changed`](Self::take_changed) after
 /// input, writing and time, and says [`release`](Self::release) when an application's call has ended.
-pub struct Connection<B> {
+pub struct Connection<B, G = Vec<u8>> {
     limits: Rc<CommonLimits>,
     http2: Rc<Limits>,
     reading: Reading,
     /// The header block that has begun.
     block: Option<Block>,
     requests: Requests,
-    streams: Streams<B>,
+    streams: Streams<B, G>,
     /// The last stream that the client has opened.
     last_stream: u32,
     /// How many the client takes for open.
@@ -110,7 +111,7 @@ pub struct Connection<B> {
     round_trip: Option<Duration>,
 }
 
-impl<B: AsRef<[u8]>> Connection<B> {
+impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
     /// A connection on which the client speaks HTTP/2: its input begins with the preface. The server's SETTINGS wait to be
     /// written.
     pub fn new(limits: Rc<CommonLimits>, now: Instant) -> Self {
@@ -260,7 +261,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
         self.stream(stream).map_or(0, |stream| stream.unsent.len())
     }
 
-    fn stream(&self, stream: u32) -> Option<&Stream<B>> {
+    fn stream(&self, stream: u32) -> Option<&Stream<B, G>> {
         self.streams.find(stream).map(|slot| &self.streams[slot])
     }
 
@@ -290,11 +291,11 @@ impl<B: AsRef<[u8]>> Connection<B> {
     }
 }
 
-fn is_open<B>(stream: &Stream<B>) -> bool {
+fn is_open<B, G>(stream: &Stream<B, G>) -> bool {
     stream.exchange.is_open() && !websocket::is_closed(stream.websocket.as_deref())
 }
 
-impl<B: AsRef<[u8]>> fmt::Debug for Connection<B> {
+impl<B: AsRef<[u8]>, G: Gather> fmt::Debug for Connection<B, G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("streams", &self.streams.len())

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::rc::Rc;
 
-use asgi::{Headers, InvalidHeader, KnownField, Outcome, ResponseStart, SendError};
+use asgi::{Gather, Headers, InvalidHeader, KnownField, Outcome, ResponseStart, SendError};
 
 use super::error::ErrorCode;
 use super::frame;
@@ -33,7 +33,7 @@ pub(super) struct Framing {
     pub(super) end: bool,
 }
 
-impl<B: AsRef<[u8]>> Connection<B> {
+impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
     /// Has the response carry this field, unless the application says it itself; also the response that the server gives in
     /// its place. `name` is in lowercase.
     pub fn set_response_field(&mut self, stream: u32, name: &[u8], value: &[u8]) {

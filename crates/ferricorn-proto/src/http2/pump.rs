@@ -3,6 +3,8 @@
 
 use std::fs::File;
 
+use asgi::Gather;
+
 use super::closing::Fate;
 use super::frame::{self, END_STREAM};
 use super::output::ROOM;
@@ -25,7 +27,7 @@ pub struct FileWanted<'a> {
     pub most: usize,
 }
 
-impl<B: AsRef<[u8]>> Connection<B> {
+impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
     /// Sends a part of a body, the last or not: at once where it is small and nothing stands in its way.
     pub(super) fn send_content(&mut self, slot: usize, content: Content<B>, size: u64, last: bool) {
         let stream = &mut self.streams[slot];
@@ -102,9 +104,9 @@ impl<B: AsRef<[u8]>> Connection<B> {
 
     /// The most urgent of those that may send, of which is told whether the windows are open (RFC 9218 section 10): those that are not incremental in the order of their
     /// numbers, the others by turns, and they as one of them.
-    fn next_ready(&self, may_send: impl Fn(&Stream<B>, bool) -> bool) -> Option<usize> {
+    fn next_ready(&self, may_send: impl Fn(&Stream<B, G>, bool) -> bool) -> Option<usize> {
         let is_open = self.send_window > 0;
-        let key = |stream: &Stream<B>| {
+        let key = |stream: &Stream<B, G>| {
             let urgency = stream.priority.urgency;
             let turn = if stream.priority.incremental { stream.turn } else { self.turns[usize::from(urgency)] };
             (urgency, turn, stream.id)

@@ -3,6 +3,8 @@
 
 use std::rc::Rc;
 
+use asgi::Gather;
+
 use super::bounds::Bound;
 use super::closing::Draining;
 use super::closing::Fate;
@@ -17,21 +19,20 @@ use crate::error::RequestError;
 use crate::exchange::Exchange;
 use crate::websocket::{Handshake, WebSocket};
 
-impl<B: AsRef<[u8]>> Connection<B> {
-    /// Takes what has come of a request's body: `take` makes of it what the application gets. With it, whether that is all
-    /// there will be. None: nothing has come since. The peer may send as much again.
-    pub fn take_body<T>(&mut self, stream: u32, now: &Now<'_>, take: impl FnOnce(&[u8]) -> T) -> Option<(T, bool)> {
+impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
+    /// Takes what has come of a request's body, and whether that is all there will be. None: nothing has come since. The
+    /// peer may send as much again.
+    pub fn take_body(&mut self, stream: u32, now: &Now<'_>) -> Option<(G, bool)> {
         let slot = self.streams.find(stream)?;
         let stream = &mut self.streams[slot];
         let receive = &mut stream.receive;
-        let has_news = !receive.buffer.is_empty() || receive.ended;
+        let has_news = !receive.body.is_empty() || receive.ended;
         // Of a body that was given up, nobody can tell whether this is all.
         if receive.end_given || receive.unwanted || !has_news || stream.websocket.is_some() {
             return None;
         }
-        let taken = take(&receive.buffer);
-        let length = receive.buffer.len() as u32;
-        receive.buffer.clear();
+        let taken = std::mem::take(&mut receive.body);
+        let length = taken.len() as u32;
         receive.asked = false;
         receive.end_given = receive.ended;
         let end = receive.ended;
@@ -50,7 +51,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
         if receive.ended || stream.reset || self.end_of_input || std::mem::replace(&mut receive.asked, true) {
             return;
         }
-        if receive.buffer.is_empty() {
+        if receive.body.is_empty() {
             let due = Some(now.instant + self.limits.request_body);
             stream.body_due = due;
             self.note_due(due);
@@ -316,9 +317,12 @@ impl<B: AsRef<[u8]>> Connection<B> {
             Some(slot) if data.end && data.left == 0 && self.streams[slot].websocket.is_some() => {
                 // What its session says now may be its last as well.
                 self.streams[slot].receive.ended = true;
-                violation = self.take_data(slot, &mut input[..bytes], now);
+                violation = self.take_frames_of(slot, &mut input[..bytes], now);
             }
-            Some(slot) if bytes > 0 => violation = self.take_data(slot, &mut input[..bytes], now),
+            Some(slot) if bytes > 0 && self.streams[slot].websocket.is_some() => {
+                violation = self.take_frames_of(slot, &mut input[..bytes], now);
+            }
+            Some(slot) if bytes > 0 => self.take_data(slot, input, bytes, data.left),
             _ => self.credit(bytes as u32),
         }
         let consumed = bytes + padding;
@@ -334,25 +338,29 @@ impl<B: AsRef<[u8]>> Connection<B> {
         }
     }
 
-    fn take_data(&mut self, slot: usize, bytes: &mut [u8], now: &Now<'_>) -> Feed {
+    fn take_frames_of(&mut self, slot: usize, bytes: &mut [u8], now: &Now<'_>) -> Feed {
+        let violation = self.take_frames(slot, bytes, now);
+        // What it says may be its last: the next frame is to find the stream as it would in another read.
+        self.pump(now);
+        violation
+    }
+
+    /// The first `bytes` of `input` belong to the body of this stream; so many of their frame are `left`.
+    fn take_data(&mut self, slot: usize, input: &[u8], bytes: usize, left: usize) {
         let stream = &mut self.streams[slot];
-        if stream.websocket.is_some() {
-            let violation = self.take_frames(slot, bytes, now);
-            // What it says may be its last: the next frame is to find the stream as it would in another read.
-            self.pump(now);
-            return violation;
+        let receive = &mut stream.receive;
+        if receive.asked && receive.body.is_empty() {
+            // What came with it is likely to be more of it, and is given out with it.
+            let behind = receive.length.map_or(u64::MAX, |length| length - receive.total + left as u64);
+            let behind = usize::try_from(behind).unwrap_or(usize::MAX);
+            receive.body.reserve(bytes + behind.min(input.len() - bytes));
         }
-        if stream.receive.buffer.is_empty() {
-            self.streams.use_spare(slot);
-        }
-        let stream = &mut self.streams[slot];
-        stream.receive.buffer.extend_from_slice(bytes);
+        receive.body.extend_from_slice(&input[..bytes]);
         // Whoever waits is woken, and asks again if that was not all; its time begins anew then.
-        if stream.receive.asked {
+        if receive.asked {
             stream.body_due = None;
             self.note_changed(slot);
         }
-        None
     }
 
     /// END_STREAM came: the body is whole.

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use asgi::Headers;
+use asgi::{Gather, Headers};
 
 use super::error::ErrorCode;
 use super::priority::Priority;
@@ -16,14 +16,14 @@ use crate::websocket::WebSocket;
 const KEPT_CAPACITY: usize = 16 * 1024;
 
 /// One stream (RFC 9113 section 5.1). A record is used again for another when its own is over.
-pub(super) struct Stream<B> {
+pub(super) struct Stream<B, G> {
     pub(super) id: u32,
     pub(super) exchange: Exchange,
     pub(super) websocket: Option<Box<WebSocket>>,
     pub(super) te_trailers: bool,
     /// The client waits for `100 Continue`, and has not got it.
     pub(super) expects_continue: bool,
-    pub(super) receive: Receive,
+    pub(super) receive: Receive<G>,
     /// The head of the response that is held back.
     pub(super) start: Option<Rc<Start>>,
     /// A field that the response is to carry: its name, and behind that its value. Empty: there is none.
@@ -66,9 +66,11 @@ pub(super) struct Stream<B> {
 
 /// What comes on a stream.
 #[derive(Debug, Default)]
-pub(super) struct Receive {
-    /// Bytes that are not given out.
-    pub(super) buffer: Vec<u8>,
+pub(super) struct Receive<G> {
+    /// What of the body has not been given out.
+    pub(super) body: G,
+    /// Frames of a WebSocket that its session has not taken.
+    pub(super) frames: Vec<u8>,
     /// How much the peer may still send.
     pub(super) window: i64,
     /// Bytes that were given out, and of which the peer has not been told.
@@ -87,12 +89,11 @@ pub(super) struct Receive {
     pub(super) unwanted: bool,
 }
 
-impl Receive {
+impl<G: Gather> Receive<G> {
     fn renew(&mut self) {
-        self.buffer.clear();
-        if self.buffer.capacity() > KEPT_CAPACITY {
-            self.buffer.shrink_to(KEPT_CAPACITY);
-        }
+        self.body = G::default();
+        self.frames.clear();
+        self.frames.shrink_to(KEPT_CAPACITY);
         (self.window, self.owed, self.total, self.length) = (0, 0, 0, None);
         (self.ended, self.end_given, self.asked, self.unwanted) = (false, false, false, false);
     }
@@ -118,7 +119,7 @@ pub(super) struct Start {
     pub(super) headers: Headers,
 }
 
-impl<B: AsRef<[u8]>> Stream<B> {
+impl<B: AsRef<[u8]>, G: Gather> Stream<B, G> {
     pub(super) fn new() -> Self {
         Self {
             id: 0,
@@ -198,14 +199,15 @@ mod tests {
     fn a_record_is_as_new() {
         let start = Start { status: 200, headers: Headers::new() };
         let due = Some(Instant::now());
-        let mut used = Stream::<Vec<u8>> {
+        let mut used = Stream::<Vec<u8>, Vec<u8>> {
             id: 1,
             exchange: Exchange::open(true, true),
             websocket: None,
             te_trailers: true,
             expects_continue: true,
             receive: Receive {
-                buffer: vec![0; 2 * KEPT_CAPACITY],
+                body: vec![0],
+                frames: vec![0; 2 * KEPT_CAPACITY],
                 window: 1,
                 owed: 1,
                 total: 1,
@@ -238,14 +240,14 @@ mod tests {
         };
         used.unsent.append(|buffer| buffer.push(1));
         used.renew(3);
-        let mut new = Stream::<Vec<u8>>::new();
+        let mut new = Stream::<Vec<u8>, Vec<u8>>::new();
         new.id = 3;
         assert_eq!(told(&used), told(&new));
-        assert!(used.receive.buffer.capacity() <= KEPT_CAPACITY);
+        assert!(used.receive.frames.capacity() <= KEPT_CAPACITY);
     }
 
     /// All that a record says but its buffers' capacities.
-    fn told(stream: &Stream<Vec<u8>>) -> String {
+    fn told(stream: &Stream<Vec<u8>, Vec<u8>>) -> String {
         let flags = [
             stream.te_trailers,
             stream.expects_continue,

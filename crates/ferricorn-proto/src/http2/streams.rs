@@ -5,19 +5,19 @@
 
 use std::ops::{Index, IndexMut};
 
+use asgi::Gather;
+
 use super::stream::Stream;
 
 /// The records.
-pub(super) struct Streams<B> {
-    records: Vec<Stream<B>>,
+pub(super) struct Streams<B, G> {
+    records: Vec<Stream<B, G>>,
     free: Vec<u32>,
     /// For each place the index of a record, plus one; 0: none. As long as a power of two, and at most half full.
     table: Vec<u32>,
     /// How the last ones ended that are no more.
     past: [Past; PAST],
     past_at: usize,
-    /// Memory for the next body that is larger than what records keep.
-    spare: Vec<u8>,
 }
 
 /// How many are remembered that are no more: frames that were on their way when a stream ended.
@@ -31,7 +31,7 @@ struct Past {
     reset: bool,
 }
 
-impl<B: AsRef<[u8]>> Streams<B> {
+impl<B: AsRef<[u8]>, G: Gather> Streams<B, G> {
     pub(super) const fn new() -> Self {
         Self {
             records: Vec::new(),
@@ -39,7 +39,6 @@ impl<B: AsRef<[u8]>> Streams<B> {
             table: Vec::new(),
             past: [Past { id: 0, reset: false }; PAST],
             past_at: 0,
-            spare: Vec::new(),
         }
     }
 
@@ -127,26 +126,10 @@ impl<B: AsRef<[u8]>> Streams<B> {
             }
         }
         self.table[place] = 0;
-        self.keep_spare(slot);
         self.records[slot].id = 0;
+        // What of the body nobody has asked for.
+        self.records[slot].receive.body = G::default();
         self.free.push(slot as u32);
-    }
-
-    /// Gives the record, whose memory for a body is empty, the spare one if that is larger.
-    pub(super) fn use_spare(&mut self, slot: usize) {
-        let buffer = &mut self.records[slot].receive.buffer;
-        if self.spare.capacity() > buffer.capacity() {
-            std::mem::swap(buffer, &mut self.spare);
-        }
-    }
-
-    /// Keeps the larger of both for others.
-    fn keep_spare(&mut self, slot: usize) {
-        let buffer = &mut self.records[slot].receive.buffer;
-        if buffer.capacity() > self.spare.capacity() {
-            buffer.clear();
-            std::mem::swap(buffer, &mut self.spare);
-        }
     }
 
     /// Of a stream without a record, whether we reset it; None: it ended otherwise, or long ago, or never began.
@@ -160,7 +143,7 @@ impl<B: AsRef<[u8]>> Streams<B> {
     }
 
     /// All records in use.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Stream<B>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Stream<B, G>> {
         self.records.iter().filter(|stream| stream.id != 0)
     }
 
@@ -169,20 +152,19 @@ impl<B: AsRef<[u8]>> Streams<B> {
         if self.is_empty() {
             (self.records, self.free, self.table) = Default::default();
         }
-        self.spare = Vec::new();
     }
 }
 
-impl<B> Index<usize> for Streams<B> {
-    type Output = Stream<B>;
+impl<B, G> Index<usize> for Streams<B, G> {
+    type Output = Stream<B, G>;
 
-    fn index(&self, slot: usize) -> &Stream<B> {
+    fn index(&self, slot: usize) -> &Stream<B, G> {
         &self.records[slot]
     }
 }
 
-impl<B> IndexMut<usize> for Streams<B> {
-    fn index_mut(&mut self, slot: usize) -> &mut Stream<B> {
+impl<B, G> IndexMut<usize> for Streams<B, G> {
+    fn index_mut(&mut self, slot: usize) -> &mut Stream<B, G> {
         &mut self.records[slot]
     }
 }
@@ -194,7 +176,7 @@ mod tests {
     /// Streams that come and go in any order are found, and no others.
     #[test]
     fn records_are_found_by_number() {
-        let mut streams = Streams::<Vec<u8>>::new();
+        let mut streams = Streams::<Vec<u8>, Vec<u8>>::new();
         let mut open = Vec::new();
         let mut random = 1_u32;
         for number in 0..2000_u32 {

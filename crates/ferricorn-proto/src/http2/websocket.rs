@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use asgi::{Headers, Message, Outcome, ResponseStart, SendError};
+use asgi::{Gather, Headers, Message, Outcome, ResponseStart, SendError};
 
 use super::error::ErrorCode;
 use super::output::{Framing, Part, is_about_the_connection};
@@ -18,7 +18,7 @@ use crate::websocket::{ProtocolError, Session, WebSocket};
 /// What came of bytes for a session: how the peer broke its protocol, if it did.
 pub(super) type Feed = Option<ProtocolError>;
 
-impl<B: AsRef<[u8]>> Connection<B> {
+impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
     /// The WebSocket that the request asks for, from its handshake to the end of its stream. Its messages are queued in it;
     /// where one was taken, [`feed_websocket`](Self::feed_websocket) is to be called.
     pub fn websocket(&mut self, stream: u32) -> Option<&mut WebSocket> {
@@ -43,7 +43,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
     pub fn feed_websocket(&mut self, stream: u32, waits: bool, now: &Now<'_>) -> Option<ProtocolError> {
         let slot = self.streams.find(stream)?;
         session_of(&mut self.streams[slot].websocket)?.queue_one(waits);
-        if self.streams[slot].receive.buffer.is_empty() {
+        if self.streams[slot].receive.frames.is_empty() {
             return None;
         }
         let violation = self.take_frames(slot, &mut [], now);
@@ -178,7 +178,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
     /// Data of a stream with a WebSocket: its session takes what it wants, and the rest waits without credit.
     pub(super) fn take_frames(&mut self, slot: usize, bytes: &mut [u8], now: &Now<'_>) -> Feed {
         let stream = &mut self.streams[slot];
-        let buffer = &mut stream.receive.buffer;
+        let buffer = &mut stream.receive.frames;
         let Some(session) = session_of(&mut stream.websocket) else {
             buffer.extend_from_slice(bytes);
             return None;
@@ -225,7 +225,7 @@ impl<B: AsRef<[u8]>> Connection<B> {
         if stream.exchange.state() != State::Upgraded {
             return;
         }
-        if !stream.receive.buffer.is_empty() {
+        if !stream.receive.frames.is_empty() {
             // Its close frame may be behind a message.
             if let Some(session) = session_of(&mut stream.websocket) {
                 session.queue_one(false);

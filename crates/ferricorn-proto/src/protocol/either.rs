@@ -5,7 +5,7 @@ use std::fs::File;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use asgi::{Extensions, Headers, Message, Outcome, ResponseStart, SendError};
+use asgi::{Extensions, Gather, Headers, Message, Outcome, ResponseStart, SendError};
 
 use super::{Answer, Closing, Drain, Finished, Step};
 use crate::error::TimeoutKind;
@@ -16,15 +16,15 @@ use crate::{http1, http2};
 
 /// The protocol of one connection.
 #[expect(clippy::large_enum_variant, reason = "HTTP/1 is the common case, and costs no look elsewhere")]
-pub enum Protocol<B> {
+pub enum Protocol<B, G = Vec<u8>> {
     /// HTTP/1.0 or HTTP/1.1.
     Http1(http1::Connection<B>),
     /// HTTP/2.
-    Http2(Box<http2::Connection<B>>),
+    Http2(Box<http2::Connection<B, G>>),
 }
 
 /// The connection.
-impl<B: AsRef<[u8]>> Protocol<B> {
+impl<B: AsRef<[u8]>, G: Gather> Protocol<B, G> {
     /// HTTP/1, on a connection that was just accepted.
     pub fn http1(limits: Rc<Limits>, now: Instant) -> Self {
         Self::Http1(http1::Connection::new(limits, now))
@@ -197,7 +197,7 @@ impl<B: AsRef<[u8]>> Protocol<B> {
 }
 
 /// One exchange.
-impl<B: AsRef<[u8]>> Protocol<B> {
+impl<B: AsRef<[u8]>, G: Gather> Protocol<B, G> {
     /// Bytes of its response that wait; in HTTP/1, all that wait.
     pub fn unsent(&mut self, stream: u32) -> u64 {
         match self {
@@ -466,10 +466,10 @@ impl<B: AsRef<[u8]>> Protocol<B> {
     }
 
     /// A part of the body that has come and was kept, and whether it is the last: in HTTP/2.
-    pub fn take_body<T>(&mut self, stream: u32, now: &Now<'_>, take: impl FnOnce(&[u8]) -> T) -> Option<(T, bool)> {
+    pub fn take_body(&mut self, stream: u32, now: &Now<'_>) -> Option<(G, bool)> {
         match self {
             Self::Http1(_) => None,
-            Self::Http2(http) => http.take_body(stream, now, take),
+            Self::Http2(http) => http.take_body(stream, now),
         }
     }
 

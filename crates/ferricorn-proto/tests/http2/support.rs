@@ -316,7 +316,7 @@ impl Driver {
     /// What has come of a body.
     pub fn take_body(&mut self, stream: u32) -> Option<(Vec<u8>, bool)> {
         let now = self.now();
-        self.connection.take_body(stream, &now, <[u8]>::to_vec)
+        self.connection.take_body(stream, &now)
     }
 
     pub fn changed(&mut self) -> Vec<u32> {

@@ -114,6 +114,7 @@ impl Paths {
 impl Application for Paths {
     type ConnectionMemory = Kept;
     type Body = Counted;
+    type Gathered = Vec<u8>;
     type Text = Counted;
 
     fn call(&self, scope: &ScopeRef<'_>, exchange: ExchangeId, memory: &mut Kept) {
@@ -151,11 +152,16 @@ impl Application for Paths {
 pub(crate) struct Owned;
 
 impl Take for Owned {
+    type Gathered = Vec<u8>;
     type Bytes = Vec<u8>;
     type Text = String;
 
     fn bytes(self, bytes: &[u8]) -> Vec<u8> {
         bytes.to_vec()
+    }
+
+    fn gathered(self, gathered: Vec<u8>) -> Vec<u8> {
+        gathered
     }
 
     fn text(self, text: &str) -> String {
