@@ -175,9 +175,12 @@ impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
     /// Ends a stream by RST_STREAM, whether there is a record of it or not.
     pub(super) fn refuse_stream(&mut self, id: u32, code: ErrorCode) -> Result<(), ConnectionError> {
         self.control(|buffer| frame::write_reset(buffer, id, code))?;
-        if let Some(slot) = self.streams.find(id) {
-            self.streams[slot].reset_sent = true;
-            self.end_stream(slot);
+        match self.streams.find(id) {
+            Some(slot) => {
+                self.streams[slot].reset_sent = true;
+                self.end_stream(slot);
+            }
+            None => self.streams.note_reset(id),
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 use asgi::Gather;
 
 use super::bounds::{BACKLOG, BLOCK_FRAMES, Bound};
-use super::closing::Fate;
+use super::closing::{Draining, Fate};
 use super::error::{ConnectionError, ErrorCode};
 use super::frame::{self, HEAD, Head, PREFACE};
 use super::priority::Priority;
@@ -410,9 +410,10 @@ impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
         Ok(Advance::Consumed(0))
     }
 
-    /// A frame for a stream that has not begun is none (section 5.1).
+    /// A frame for a stream that has not begun is none (section 5.1). Behind our last GOAWAY, a client may have begun it.
     pub(super) fn check_not_idle(&self, stream: u32) -> Result<(), ConnectionError> {
-        if stream.is_multiple_of(2) || stream > self.last_stream { Err(ConnectionError::IdleStream) } else { Ok(()) }
+        let is_idle = stream > self.last_stream && self.draining != Draining::Last;
+        if stream.is_multiple_of(2) || is_idle { Err(ConnectionError::IdleStream) } else { Ok(()) }
     }
 
     /// Writes an answer that the peer asked for. Who does not read them may not ask for ever.

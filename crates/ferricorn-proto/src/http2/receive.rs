@@ -265,7 +265,8 @@ impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
     ) -> Result<Result<usize, Option<(usize, RequestError)>>, ConnectionError> {
         let Some(slot) = self.streams.find(head.stream) else {
             self.check_not_idle(head.stream)?;
-            if self.streams.past(head.stream) != Some(true) {
+            // What our last GOAWAY leaves out is let go (section 6.8).
+            if head.stream <= self.last_stream && self.streams.past(head.stream) != Some(true) {
                 self.stream_error(head.stream, ErrorCode::StreamClosed)?;
             }
             return Ok(Err(None));

@@ -104,8 +104,7 @@ impl<B: AsRef<[u8]>, G: Gather> Streams<B, G> {
     /// Gives a record back. `reset`: it was we who ended it early.
     pub(super) fn remove(&mut self, slot: usize, reset: bool) {
         let id = self.records[slot].id;
-        self.past[self.past_at] = Past { id, reset };
-        self.past_at = (self.past_at + 1) % PAST;
+        self.note_past(Past { id, reset });
         let mask = self.table.len() - 1;
         let mut place = (id >> 1) as usize & mask;
         while self.table[place] != slot as u32 + 1 {
@@ -130,6 +129,18 @@ impl<B: AsRef<[u8]>, G: Gather> Streams<B, G> {
         // What of the body nobody has asked for.
         self.records[slot].receive.body = G::default();
         self.free.push(slot as u32);
+    }
+
+    fn note_past(&mut self, past: Past) {
+        self.past[self.past_at] = past;
+        self.past_at = (self.past_at + 1) % PAST;
+    }
+
+    /// We reset a stream that has no record: what was on its way for it is let go (section 5.1).
+    pub(super) fn note_reset(&mut self, id: u32) {
+        if self.past(id).is_none() {
+            self.note_past(Past { id, reset: true });
+        }
     }
 
     /// Of a stream without a record, whether we reset it; None: it ended otherwise, or long ago, or never began.

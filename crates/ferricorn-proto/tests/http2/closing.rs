@@ -5,7 +5,9 @@ use std::time::Duration;
 use asgi::Outcome;
 use ferricorn_proto::{Closing, Drain, Finished, TimeoutKind};
 
-use super::support::{ACK, DATA, Driver, Event, GOAWAY, Got, PING, frame, plain, reset, start};
+use super::support::{
+    ACK, DATA, Driver, Event, GOAWAY, Got, PING, PRIORITY, frame, plain, reset, start, window_update,
+};
 
 const ALL: u32 = 0x7fff_ffff;
 
@@ -70,6 +72,31 @@ fn a_quick_drain_closes_what_is_idle() {
     driver.feed(&reset(1, 8));
     assert_eq!(driver.connection.closing(), Closing::Flush);
     driver.connection.drain(Drain::Quick);
+}
+
+/// RFC 9113 section 6.8: frames of requests that are not begun any more are let go, and their data counted; they were taken
+/// for frames of streams that have not begun, which broke the connection for those that were still served.
+#[test]
+fn http2_6_8_frames_behind_the_last_go_away_are_let_go() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    driver.get(1, "/");
+    driver.connection.drain(Drain::Quick);
+    assert_eq!(driver.frames(), [away(1)]);
+    let half = 64;
+    let late = [
+        driver.request(3, "POST /late", &[], false),
+        frame(DATA, 0, 3, &[0; 16_384]).repeat(half),
+        window_update(3, 1),
+        driver.headers_frame(3, &[("checksum", "1")], true),
+        reset(3, 8),
+        frame(PRIORITY, 0, 5, &[0, 0, 0, 3, 0]),
+    ];
+    driver.feed(&late.concat());
+    assert_eq!(driver.events.len(), 1);
+    assert_eq!(driver.take(), [Got::WindowUpdate(0, 16_384 * half as u32)]);
+    driver.respond(1, 200, &[], b"served");
+    assert!(matches!(&driver.frames()[..], [Got::Headers(1, ..), Got::Data(1, _, true)]));
+    assert_eq!(driver.connection.closing(), Closing::Flush);
 }
 
 /// That the client goes away is its own business.

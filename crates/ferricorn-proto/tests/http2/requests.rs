@@ -1,7 +1,7 @@
 //! Requests and responses (RFC 9113 section 8).
 
 use asgi::Outcome;
-use ferricorn_proto::Finished;
+use ferricorn_proto::{Finished, Limits, http2};
 
 use super::support::{DATA, Driver, END_STREAM, Event, Got, RST_STREAM, frame, plain};
 
@@ -65,4 +65,22 @@ fn frames_behind_a_reset_of_the_peer_are_refused_once() {
         driver.feed(&behind.repeat(2));
         assert_eq!(driver.frames(), [Got::Reset(1, 5)], "trailers: {trailers}");
     }
+}
+
+/// RFC 9113 section 5.1: what was on its way for a stream that the server has refused is let go. Each frame was answered by
+/// one more RST_STREAM, and many uploads that were refused made a flood.
+#[test]
+fn http2_5_1_frames_of_a_refused_stream_are_let_go() {
+    let limits = http2::Limits { max_concurrent_streams: 1, ..http2::Limits::default() };
+    let mut driver = Driver::open_with(Limits { http2: Some(limits.into()), ..plain() }, &[]);
+    driver.get(1, "/");
+    let late = [
+        driver.request(3, "POST /", &[], false),
+        frame(DATA, 0, 3, b"upload"),
+        frame(DATA, 0, 3, b"upload"),
+        driver.headers_frame(3, &[("checksum", "1")], true),
+    ];
+    driver.feed(&late.concat());
+    assert_eq!(driver.frames(), [Got::Reset(3, http2::ErrorCode::RefusedStream as u32)]);
+    assert_eq!(driver.events.len(), 1);
 }
