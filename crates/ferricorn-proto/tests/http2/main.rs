@@ -6,6 +6,7 @@ mod errors;
 mod floods;
 mod flow;
 mod found;
+mod opposite;
 mod properties;
 mod requests;
 mod responses;
