@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import signal
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from tests.support.asgi import Receive, Scope, Send
 from tests.support.certificates import Authority
 from tests.support.client import Client, Response, request
 from tests.support.deadline import DEADLINE
 from tests.support.https import fetch
 from tests.support.process import ServerProcess, StartProcess
-from tests.support.server import Serve
+from tests.support.server import Serve, parse_address
+from tests.support.websocket import WebSocket
+from tests.support.websocket_apps import connected
 from tests.support.workers import APP, successor
 
 KINDS = [[], ["--workers", "2"], ["--threads", "2"]]
@@ -114,6 +122,70 @@ def test_a_program_redirects_too(serve: Serve, authority: Authority, tls: list[s
     context = authority.client_context()
     assert fetch(server.address, context).header(b"strict-transport-security") == b"max-age=60"
     assert called == ["https"]
+
+
+async def tell_scheme(scope: Scope, receive: Receive, send: Send) -> None:
+    """Says with which scheme it is called, and whether anything is told of TLS."""
+    text = f"{scope['scheme']} {'tls' in scope['extensions']} {scope['client'][0]}"
+    if scope["type"] == "websocket":
+        await connected(receive, send)
+        await send({"type": "websocket.send", "text": text})
+        await receive()
+        return
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": text.encode()})
+
+
+@contextmanager
+def at_the_plain_port(serve: Serve, tls: list[str], **options: Any) -> Iterator[WebSocket]:
+    """A connection to the listener that redirects."""
+    server = serve(tell_scheme, ssl_certfile=tls[1], ssl_keyfile=tls[3], redirect_http="127.0.0.1:0", **options)
+    told = "\n".join(record.getMessage() for record in server.log.records)
+    place = re.search(r"redirecting from http://(\S+)", told)
+    assert place
+    with WebSocket.connect(parse_address(place[1])) as client:
+        yield client
+
+
+def asked(client: Client, *fields: tuple[bytes, bytes]) -> tuple[int, bytes]:
+    """Status and body."""
+    client.send(request(target=b"/a", headers=[*fields, (b"x-forwarded-for", b"192.0.2.1")]))
+    response = client.response()
+    return response.status, response.body
+
+
+def by(proto: bytes) -> tuple[bytes, bytes]:
+    return (b"x-forwarded-proto", proto)
+
+
+def test_who_came_by_https_to_a_trusted_proxy_is_not_sent_in_a_circle(serve: Serve, tls: list[str]) -> None:
+    """It is asked of each request: a proxy has clients of both kinds on one connection."""
+    with at_the_plain_port(serve, tls) as client:
+        for _ in range(2):
+            assert asked(client, by(b"https")) == (200, b"https False 192.0.2.1")
+            for fields in ([by(b"http")], [by(b"")], []):
+                assert asked(client, *fields) == (308, b"")
+
+
+def test_nor_are_its_websockets_refused(serve: Serve, tls: list[str]) -> None:
+    with at_the_plain_port(serve, tls) as client:
+        client.upgrade(headers=[by(b"https")])
+        assert client.message() == "wss False 127.0.0.1"
+
+
+@pytest.mark.parametrize("options", [{"proxy_headers": False}, {"forwarded_allow_ips": ["192.0.2.7"]}])
+def test_whoever_else_says_so_is_not_believed(serve: Serve, tls: list[str], options: dict[str, Any]) -> None:
+    with at_the_plain_port(serve, tls, **options) as client:
+        assert asked(client, by(b"https")) == (308, b"")
+
+
+def test_no_proxy_vouches_for_a_certificate_that_clients_have_to_have(
+    serve: Serve, authority: Authority, tls: list[str]
+) -> None:
+    options = {"ssl_ca_certs": authority.certfile, "ssl_cert_reqs": ssl.CERT_REQUIRED}
+    with at_the_plain_port(serve, tls, **options) as client:
+        assert asked(client, by(b"http")) == (308, b"")
+        assert asked(client, by(b"https"))[0] == 421
 
 
 def test_the_listener_goes_on_in_the_next_process(start_process: StartProcess, tls: list[str]) -> None:

@@ -1,10 +1,13 @@
 //! The listener without TLS beside one with it: whoever comes there is sent to the same place with https, by 308, which
 //! keeps the method and is remembered (RFC 9110 section 15.4.9). The application hears of none of it.
+//!
+//! Who came by https to a proxy that is believed is there already: to be sent to where he comes from would never end.
 
-use asgi::{Address, Application, ExchangeId};
+use asgi::{Address, Application, ExchangeId, Scheme};
 use ferricorn_proto::Answer;
 
 use crate::connection::{Request, RequestLine};
+use crate::host::Config;
 use crate::listener::Listener;
 use crate::state::{State, key_of};
 
@@ -71,6 +74,8 @@ impl<A: Application> State<A> {
         match self.redirect.location(request.headers.get(b"host"), &self.line) {
             // It could not follow.
             _ if request.websocket => connection.http.refuse(id.sequence, 403, &now),
+            // It has come from there (RFC 9110 section 15.5.20).
+            _ if connection.ends.scheme == Scheme::Https => connection.http.refuse(id.sequence, 421, &now),
             None => connection.http.refuse(id.sequence, 400, &now),
             Some(location) => {
                 // Nobody waits for a body that has to be sent again anyway.
@@ -84,8 +89,15 @@ impl<A: Application> State<A> {
     }
 }
 
-/// Whether the application answers, on the listener without TLS too.
-pub(crate) fn is_exempt(line: &RequestLine) -> bool {
+/// Whether the application is not to see a request that came without TLS. `scheme` is what proxies tell, if they do.
+pub(crate) fn is_due(config: &Config, scheme: Scheme, line: &RequestLine) -> bool {
+    let Some(tls) = &config.tls else { return false };
+    // That the client has a certificate is nothing that a proxy tells.
+    let is_secure = scheme == Scheme::Https && !tls.requires_client_certificates();
+    !is_secure && !is_challenge(line)
+}
+
+fn is_challenge(line: &RequestLine) -> bool {
     line.path().starts_with(CHALLENGES)
 }
 
@@ -152,7 +164,7 @@ mod tests {
             [("/.well-known/acme-challenge/token", true), ("/.well-known/acme-challenge", false), ("/", false)]
         {
             line.set("GET", path.as_bytes(), b"");
-            assert_eq!(is_exempt(&line), expected, "{path}");
+            assert_eq!(is_challenge(&line), expected, "{path}");
         }
     }
 }

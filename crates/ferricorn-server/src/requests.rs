@@ -152,7 +152,7 @@ impl<A: Application> State<A> {
             access.set_client(client);
             exchange.log = Some(access);
         }
-        if config.tls.is_some() && connection.tls.is_none() && !redirect::is_exempt(&self.line) {
+        if connection.tls.is_none() && redirect::is_due(config, connection.ends.scheme, &self.line) {
             self.redirect(id, &request);
             return None;
         }

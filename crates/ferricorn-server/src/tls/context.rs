@@ -189,6 +189,11 @@ impl Context {
         self.material().certificates.expiry()
     }
 
+    /// Whether no client is served without one.
+    pub(crate) fn requires_client_certificates(&self) -> bool {
+        self.settings.client_certificates == ClientCertificates::Required
+    }
+
     pub(crate) fn handshake_timeout(&self) -> Duration {
         self.settings.handshake_timeout
     }
