@@ -125,6 +125,15 @@ _HTTP2 = (
         client="load",
         tls=True,
     ),
+    HttpScenario(
+        "http-download",
+        "HTTP/1.1, 1 MiB response in cleartext, 16 connections",
+        "apps.raw:download",
+        _MEBIBYTE,
+        connections=16,
+        client="load",
+        fixed=True,
+    ),
 )
 
 
