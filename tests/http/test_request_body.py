@@ -95,6 +95,35 @@ def test_http_02_streamed_while_it_arrives(serve: Serve) -> None:
         client.response()
 
 
+@pytest.mark.parametrize(
+    ("size", "is_late"),
+    [(size, is_late) for size in (1, 255, 256, 257, 16_384, 16_385, 300_000) for is_late in (False, True)]
+    + [(2_100_000, False)],
+)
+def test_http_02_bytes_of_any_size_come_as_they_were_sent(serve: Serve, size: int, is_late: bool) -> None:
+    """Whether the application waits for them, or asks (`is_late`) when they have been sent."""
+    called: Journal[None] = Journal()
+    sent_all = Gate()
+    bodies: Journal[bytes] = Journal()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        called.add(None)
+        if is_late:
+            await sent_all.passed()
+        bodies.add(await read_body(receive))
+        await respond(send)
+
+    body = (bytes(range(251)) * (size // 251 + 1))[:size]
+    with serve(app).connect() as client:
+        client.send(request(b"POST", headers=[(b"content-length", b"%d" % size)]))
+        called.next()
+        for at in range(0, size, 70_001):
+            client.send(body[at : at + 70_001])
+        sent_all.open()
+        assert client.response().status == 200
+    assert bodies.next() == body
+
+
 def test_http_02_bodyless_requests_give_one_event(serve: Serve) -> None:
     events = Events()
     serve(events).exchange(GET)
