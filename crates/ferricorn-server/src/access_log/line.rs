@@ -91,7 +91,7 @@ fn client(out: &mut Vec<u8>, access: &Access) {
 }
 
 fn request_line(out: &mut Vec<u8>, access: &Access) {
-    out.extend_from_slice(access.line.method_bytes());
+    out.extend_from_slice(access.line.method().as_bytes());
     out.push(b' ');
     access.write_target(out);
     out.push(b' ');
@@ -152,7 +152,7 @@ impl Atom {
                 None => out.push(b'-'),
             },
             Self::RequestLine => request_line(out, access),
-            Self::Method => out.extend_from_slice(access.line.method_bytes()),
+            Self::Method => out.extend_from_slice(access.line.method().as_bytes()),
             Self::Path => escape(out, access.line.path()),
             Self::Query => escape(out, access.line.query()),
             Self::QueryPart => {
@@ -229,7 +229,7 @@ fn json_line<'a>(
         None => out.extend_from_slice(b"null"),
     }
     key(out, "method");
-    json(out, access.line.method_bytes());
+    json(out, access.line.method().as_bytes());
     key(out, "path");
     json(out, access.line.path());
     key(out, "query");

@@ -19,51 +19,48 @@ pub(crate) struct Request {
 /// while the application runs.
 #[derive(Default)]
 pub(crate) struct RequestLine {
-    text: Vec<u8>,
-    method_end: usize,
+    method: String,
+    target: Vec<u8>,
     path_end: usize,
 }
 
 impl RequestLine {
     pub(crate) fn set(&mut self, method: &str, path: &[u8], query: &[u8]) {
-        self.text.clear();
-        self.text.extend_from_slice(method.as_bytes());
-        self.method_end = self.text.len();
-        self.text.extend_from_slice(path);
-        self.path_end = self.text.len();
-        self.text.extend_from_slice(query);
+        self.method.clear();
+        self.method.push_str(method);
+        self.target.clear();
+        self.target.extend_from_slice(path);
+        self.path_end = path.len();
+        self.target.extend_from_slice(query);
     }
 
     pub(crate) fn method(&self) -> &str {
-        std::str::from_utf8(&self.text[..self.method_end]).unwrap_or_default()
+        &self.method
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.text.len()
-    }
-
-    pub(crate) fn method_bytes(&self) -> &[u8] {
-        &self.text[..self.method_end]
+        self.method.len() + self.target.len()
     }
 
     pub(crate) fn path(&self) -> &[u8] {
-        &self.text[self.method_end..self.path_end]
+        &self.target[..self.path_end]
     }
 
     pub(crate) fn query(&self) -> &[u8] {
-        &self.text[self.path_end..]
+        &self.target[self.path_end..]
     }
 }
 
 impl Clone for RequestLine {
     fn clone(&self) -> Self {
-        Self { text: self.text.clone(), ..*self }
+        Self { method: self.method.clone(), target: self.target.clone(), path_end: self.path_end }
     }
 
     /// Keeps the memory of `self`.
     fn clone_from(&mut self, other: &Self) {
-        self.text.clone_from(&other.text);
-        (self.method_end, self.path_end) = (other.method_end, other.path_end);
+        self.method.clone_from(&other.method);
+        self.target.clone_from(&other.target);
+        self.path_end = other.path_end;
     }
 }
 
