@@ -279,15 +279,16 @@ impl<A: Application, H: Host> Worker<A, H> {
     fn advance(&self, key: Key) {
         for _ in 0..REQUESTS_PER_TURN {
             let call = self.state.borrow_mut().next_call(key, &self.config);
-            match call {
-                Some(call) => self.call(key, call),
-                None => return,
+            let goes_on = call.is_some_and(|call| self.call(key, call));
+            if !goes_on {
+                return;
             }
         }
         self.state.borrow_mut().enqueue(key);
     }
 
-    fn call(&self, key: Key, mut call: Call<A>) {
+    /// Calls the application. Whether the connection may have more to do before the turn ends.
+    fn call(&self, key: Key, mut call: Call<A>) -> bool {
         self.flush_late();
         // A turn of many short calls is no loop that is blocked.
         self.show_life();
@@ -320,10 +321,11 @@ impl<A: Application, H: Host> Worker<A, H> {
         drop(scope);
         let state = &mut *self.state.borrow_mut();
         state.line = call.line;
-        if let Some(connection) = state.connections.get_mut(key) {
-            connection.memory = call.memory;
-            connection.remembered = call.exchange.sequence;
-        }
+        let Some(connection) = state.connections.get_mut(key) else { return false };
+        connection.memory = call.memory;
+        connection.remembered = call.exchange.sequence;
+        // What is in the queue is looked at anyway, once it is written.
+        !connection.queued || connection.has_input()
     }
 
     /// Writes the finished responses of this turn when the first of them has waited long enough.
