@@ -89,8 +89,30 @@ impl<'py> Items<'py> {
         items
     }
 
-    /// Where the value of this key goes. Keys that are no str, or unknown, are nobody's business (ERR-02).
+    /// Where the value of this key goes. A name that an application writes down is the interpreter's one object of that
+    /// text, as a rule; what is not is told by its text.
     fn place(&mut self, key: &Bound<'py, PyAny>) -> Option<&mut Option<Bound<'py, PyAny>>> {
+        let py = key.py();
+        if key.is(intern!(py, "type")) {
+            return Some(&mut self.kind);
+        }
+        if key.is(intern!(py, "body")) {
+            return Some(&mut self.body);
+        }
+        if key.is(intern!(py, "status")) {
+            return Some(&mut self.status);
+        }
+        if key.is(intern!(py, "headers")) {
+            return Some(&mut self.headers);
+        }
+        if key.is(intern!(py, "text")) {
+            return Some(&mut self.text);
+        }
+        self.place_by_text(key)
+    }
+
+    /// Keys that are no str, or unknown, are nobody's business (ERR-02).
+    fn place_by_text(&mut self, key: &Bound<'py, PyAny>) -> Option<&mut Option<Bound<'py, PyAny>>> {
         Some(match key.cast::<PyString>().ok()?.to_str().ok()? {
             "type" => &mut self.kind,
             "text" => &mut self.text,
@@ -113,11 +135,6 @@ pub(crate) fn read(event: &Bound<'_, PyAny>, start: &RefCell<Start>, accepted: b
     let Ok(dict) = event.cast::<PyDict>() else {
         return Err(PyTypeError::new_err(format!("an event is a dict, not {}", type_name(event))));
     };
-    if dict.len() == 2
-        && let Some(event) = read_short(dict)?
-    {
-        return Ok(Event::Other(event));
-    }
     let items = Items::of(dict);
     let Some(kind) = &items.kind else { return Err(PyKeyError::new_err("an event needs 'type'")) };
     let Ok(kind) = kind.cast::<PyString>() else {
@@ -143,34 +160,13 @@ pub(crate) fn read(event: &Bound<'_, PyAny>, start: &RefCell<Start>, accepted: b
     }
 }
 
-/// The usual events with one item beside their type: a message, and the last part of a body. None: it is another.
-fn read_short(dict: &Bound<'_, PyDict>) -> PyResult<Option<Sending>> {
-    let py = dict.py();
-    let Some(kind) = dict.get_item(intern!(py, "type"))? else { return Ok(None) };
-    let Ok(kind) = kind.cast_exact::<PyString>() else { return Ok(None) };
-    let item = |key| Ok::<_, PyErr>(dict.get_item(key)?.filter(|value| !value.is_none()));
-    match kind.to_str()? {
-        "websocket.send" => {
-            if let Some(text) = item(intern!(py, "text"))? {
-                return Ok(Some(SendEvent::WebSocketSend(Message::Text(read_text(&text)?))));
-            }
-            let Some(body) = item(intern!(py, "bytes"))? else { return Ok(None) };
-            Ok(Some(SendEvent::WebSocketSend(Message::Binary(Body::Bytes(bytes(&body, "'bytes'")?)))))
-        }
-        "http.response.body" => {
-            let Some(body) = item(intern!(py, "body"))? else { return Ok(None) };
-            Ok(Some(SendEvent::ResponseBody { body: Body::Bytes(bytes(&body, "'body'")?), more_body: false }))
-        }
-        _ => Ok(None),
-    }
-}
-
 /// `websocket.send`: exactly one of text and bytes (WS-10); None is as good as absent.
 fn read_message(items: &Items<'_>) -> PyResult<Sending> {
-    let given = |item: &Option<_>| item.as_ref().filter(|item: &&Bound<'_, PyAny>| !item.is_none()).cloned();
-    match (given(&items.text), given(&items.bytes)) {
-        (Some(text), None) => Ok(SendEvent::WebSocketSend(Message::Text(read_text(&text)?))),
-        (None, Some(body)) => Ok(SendEvent::WebSocketSend(Message::Binary(Body::Bytes(bytes(&body, "'bytes'")?)))),
+    let text = items.text.as_ref().filter(|text| !text.is_none());
+    let body = items.bytes.as_ref().filter(|body| !body.is_none());
+    match (text, body) {
+        (Some(text), None) => Ok(SendEvent::WebSocketSend(Message::Text(read_text(text)?))),
+        (None, Some(body)) => Ok(SendEvent::WebSocketSend(Message::Binary(Body::Bytes(bytes(body, "'bytes'")?)))),
         (None, None) => Err(PyValueError::new_err("'websocket.send' needs 'text' or 'bytes'")),
         (Some(_), Some(_)) => Err(PyValueError::new_err("'websocket.send' takes 'text' or 'bytes', not both")),
     }
