@@ -114,32 +114,25 @@ pub(crate) fn has_items(list: &Bound<'_, PyList>, objects: &[Py<PyAny>]) -> bool
         })
 }
 
-/// Whether both have the same objects under the same keys, in the same order.
-pub(crate) fn have_same_items(one: &Bound<'_, PyDict>, other: &Bound<'_, PyDict>) -> bool {
-    let (mut ours, mut theirs) = (Items::new(one), Items::new(other));
-    one.len() == other.len() && (0..one.len()).all(|_| ours.next() == theirs.next())
-}
+/// What a dict has in it, to see later whether that is so still.
+#[derive(Default)]
+pub(crate) struct Items(Vec<(Py<PyAny>, Py<PyAny>)>);
 
-/// The items of a dict, to be compared as pointers.
-struct Items<'a, 'py> {
-    dict: &'a Bound<'py, PyDict>,
-    position: ffi::Py_ssize_t,
-}
-
-impl<'a, 'py> Items<'a, 'py> {
-    fn new(dict: &'a Bound<'py, PyDict>) -> Self {
-        Self { dict, position: 0 }
+impl Items {
+    pub(crate) fn of(dict: &Bound<'_, PyDict>) -> Self {
+        Self(dict.iter().map(|(key, value)| (key.unbind(), value.unbind())).collect())
     }
-}
 
-impl Iterator for Items<'_, '_> {
-    type Item = (*mut ffi::PyObject, *mut ffi::PyObject);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (mut key, mut value) = (ptr::null_mut(), ptr::null_mut());
-        // SAFETY: the dict is alive and the position its own; the pointers are compared and never followed.
-        let more = unsafe { ffi::PyDict_Next(self.dict.as_ptr(), &mut self.position, &mut key, &mut value) };
-        (more != 0).then_some((key, value))
+    /// Whether the dict has these objects under these keys, in this order, and no others.
+    pub(crate) fn are_all_of(&self, dict: &Bound<'_, PyDict>) -> bool {
+        let mut position = 0;
+        let is_next = |(own_key, own_value): &(Py<PyAny>, Py<PyAny>)| {
+            let (mut key, mut value) = (ptr::null_mut(), ptr::null_mut());
+            // SAFETY: the dict is alive and the position its own; the pointers are compared and never followed.
+            let more = unsafe { ffi::PyDict_Next(dict.as_ptr(), &mut position, &mut key, &mut value) };
+            more != 0 && key == own_key.as_ptr() && value == own_value.as_ptr()
+        };
+        dict.len() == self.0.len() && self.0.iter().all(is_next)
     }
 }
 

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use rustc_hash::FxHashMap;
 
-use crate::ffi;
+use crate::ffi::{self, Items};
 
 /// How many header names are kept as finished objects: all that are usual, and no more for who makes names up.
 const NAMES: usize = 512;
@@ -22,6 +22,7 @@ pub(crate) struct Scopes {
     http: Py<PyDict>,
     websocket: Py<PyDict>,
     asgi: Py<PyDict>,
+    asgi_items: Items,
     state: Py<PyDict>,
     /// Whether reference counts say who has an object: not without the interpreter lock.
     counts_are_exact: bool,
@@ -78,15 +79,21 @@ struct Prepared {
     state: Py<PyDict>,
     extensions: Py<PyDict>,
     /// What `extensions` has in it.
-    advertised_items: Py<PyDict>,
+    advertised_items: Items,
     /// The dicts in `extensions`.
     payloads: Vec<Py<PyDict>>,
     advertised: Extensions,
-    /// The dict of the TLS extension, and what it has in it.
-    tls: Option<(Py<PyDict>, Py<PyDict>)>,
+    tls: Option<TlsPayload>,
     headers: Py<PyList>,
     /// What `headers` has in it.
     fields: Vec<Py<PyAny>>,
+}
+
+/// The dict of the TLS extension, and what is to be in it.
+struct TlsPayload {
+    payload: Py<PyDict>,
+    facts: Py<PyDict>,
+    items: Items,
 }
 
 impl Scopes {
@@ -98,6 +105,7 @@ impl Scopes {
         Ok(Self {
             http: template(py, "http", Some("method"))?,
             websocket: template(py, "websocket", None)?,
+            asgi_items: Items::of(&asgi),
             asgi: asgi.unbind(),
             state,
             counts_are_exact: ffi::has_lock(py)?,
@@ -152,10 +160,10 @@ impl Scopes {
             asgi: PyDict::new(py).unbind(),
             state: PyDict::new(py).unbind(),
             extensions: PyDict::new(py).unbind(),
-            advertised_items: PyDict::new(py).unbind(),
+            advertised_items: Items::default(),
             payloads: Vec::new(),
             advertised: scope.extensions,
-            tls: scope.tls.map(|tls| tls_payload(py, tls)).transpose()?,
+            tls: scope.tls.map(|tls| TlsPayload::new(py, tls)).transpose()?,
             headers: PyList::empty(py).unbind(),
             fields: Vec::new(),
         };
@@ -191,7 +199,7 @@ impl Scopes {
             prepared.set_version(py, scope.http_version)?;
         }
         let exact = self.counts_are_exact;
-        if !(exact && prepared.asgi_is_untouched(py, &self.asgi)) {
+        if !(exact && prepared.asgi_is_untouched(py, &self.asgi_items)) {
             prepared.set_asgi(py, &self.asgi)?;
         }
         if !(exact && prepared.state_is_untouched(py) && self.state.bind(py).is_empty()) {
@@ -305,9 +313,9 @@ impl Prepared {
         self.scope.bind(py).set_item(intern!(py, "asgi"), &self.asgi)
     }
 
-    fn asgi_is_untouched(&self, py: Python<'_>, asgi: &Py<PyDict>) -> bool {
-        let ours = self.asgi.bind(py);
-        ffi::reference_count(ours) == OURS && ffi::have_same_items(ours, asgi.bind(py))
+    fn asgi_is_untouched(&self, py: Python<'_>, items: &Items) -> bool {
+        let asgi = self.asgi.bind(py);
+        ffi::reference_count(asgi) == OURS && items.are_all_of(asgi)
     }
 
     /// A shallow copy, taken for each request (LIFE-16).
@@ -330,12 +338,12 @@ impl Prepared {
             dict.set_item(PyString::intern(py, name), &payload)?;
             self.payloads.push(payload.unbind());
         }
-        if let Some((payload, items)) = &mut self.tls {
-            *payload = items.bind(py).copy()?.unbind();
-            dict.set_item(intern!(py, "tls"), &*payload)?;
+        if let Some(tls) = &mut self.tls {
+            tls.payload = tls.facts.bind(py).copy()?.unbind();
+            dict.set_item(intern!(py, "tls"), &tls.payload)?;
         }
         self.advertised = extensions;
-        self.advertised_items = dict.copy()?.unbind();
+        self.advertised_items = Items::of(&dict);
         self.extensions = dict.unbind();
         self.scope.bind(py).set_item(intern!(py, "extensions"), &self.extensions)
     }
@@ -343,14 +351,14 @@ impl Prepared {
     fn extensions_are_untouched(&self, py: Python<'_>) -> bool {
         let extensions = self.extensions.bind(py);
         ffi::reference_count(extensions) == OURS
-            && ffi::have_same_items(extensions, self.advertised_items.bind(py))
+            && self.advertised_items.are_all_of(extensions)
             && self.payloads.iter().all(|payload| {
                 let payload = payload.bind(py);
                 payload.is_empty() && ffi::reference_count(payload) == OURS + 1
             })
-            && self.tls.as_ref().is_none_or(|(payload, items)| {
-                let payload = payload.bind(py);
-                ffi::reference_count(payload) == OURS + 1 && ffi::have_same_items(payload, items.bind(py))
+            && self.tls.as_ref().is_none_or(|tls| {
+                let payload = tls.payload.bind(py);
+                ffi::reference_count(payload) == OURS + 1 && tls.items.are_all_of(payload)
             })
     }
 
@@ -376,16 +384,18 @@ fn address<'py>(py: Python<'py>, address: Option<&Address>) -> PyResult<Bound<'p
     })
 }
 
-/// What the TLS extension says of a connection (TLS-02 to TLS-07): nothing in it can be changed.
-fn tls_payload(py: Python<'_>, tls: &Tls) -> PyResult<(Py<PyDict>, Py<PyDict>)> {
-    let items = PyDict::new(py);
-    items.set_item(intern!(py, "server_cert"), tls.server_cert.as_deref())?;
-    items.set_item(intern!(py, "client_cert_chain"), PyTuple::new(py, &tls.client_cert_chain)?)?;
-    items.set_item(intern!(py, "client_cert_name"), tls.client_cert_name.as_deref())?;
-    items.set_item(intern!(py, "client_cert_error"), tls.client_cert_error.as_deref())?;
-    items.set_item(intern!(py, "tls_version"), tls.tls_version)?;
-    items.set_item(intern!(py, "cipher_suite"), tls.cipher_suite)?;
-    Ok((items.copy()?.unbind(), items.unbind()))
+impl TlsPayload {
+    /// What the extension says of a connection (TLS-02 to TLS-07): no value in it can be changed.
+    fn new(py: Python<'_>, tls: &Tls) -> PyResult<Self> {
+        let facts = PyDict::new(py);
+        facts.set_item(intern!(py, "server_cert"), tls.server_cert.as_deref())?;
+        facts.set_item(intern!(py, "client_cert_chain"), PyTuple::new(py, &tls.client_cert_chain)?)?;
+        facts.set_item(intern!(py, "client_cert_name"), tls.client_cert_name.as_deref())?;
+        facts.set_item(intern!(py, "client_cert_error"), tls.client_cert_error.as_deref())?;
+        facts.set_item(intern!(py, "tls_version"), tls.tls_version)?;
+        facts.set_item(intern!(py, "cipher_suite"), tls.cipher_suite)?;
+        Ok(Self { payload: facts.copy()?.unbind(), items: Items::of(&facts), facts: facts.unbind() })
+    }
 }
 
 fn extension_names(extensions: Extensions) -> impl Iterator<Item = &'static str> {
