@@ -26,7 +26,7 @@ pub(crate) use growing_bytes::GrowingBytes;
 /// thread gets an error (CON-11), and where it drops the last reference the value is leaked.
 pub(crate) struct ThreadBound<T> {
     value: ManuallyDrop<T>,
-    owner: usize,
+    owner: libc::pthread_t,
 }
 
 // SAFETY: `get` and `drop` reach the value on the thread that made it alone, so it is never used on two threads.
@@ -34,13 +34,10 @@ unsafe impl<T> Send for ThreadBound<T> {}
 // SAFETY: as above; `&ThreadBound` gives no way to the value on another thread.
 unsafe impl<T> Sync for ThreadBound<T> {}
 
-thread_local! {
-    /// Its address tells the threads that live apart, for less than their ids cost.
-    static MARK: u8 = const { 0 };
-}
-
-fn this_thread() -> usize {
-    MARK.with(|mark| ptr::from_ref(mark).addr())
+/// What tells the threads that live apart, for less than their ids cost, or an address of memory of their own.
+fn this_thread() -> libc::pthread_t {
+    // SAFETY: takes nothing, changes nothing, cannot fail.
+    unsafe { libc::pthread_self() }
 }
 
 impl<T> ThreadBound<T> {
