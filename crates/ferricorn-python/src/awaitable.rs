@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
 use crate::application::{PythonApplication, Server};
-use crate::ffi::{GrowingBytes, ThreadBound};
+use crate::ffi::{GrowingBytes, Iterated, ThreadBound};
 use crate::send;
 use crate::waiter::Waiter;
 
@@ -139,6 +139,16 @@ impl Awaitable {
             made.call_method0(py, intern!(py, "close"))?;
         }
         self.stop()
+    }
+}
+
+impl Iterated for Awaitable {
+    fn has_ended(&self) -> bool {
+        matches!(self.0, Kind::Done)
+    }
+
+    fn next(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.__next__(py)
     }
 }
 

@@ -13,10 +13,12 @@ use std::ptr;
 use std::sync::atomic::AtomicU64;
 
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyTypeError};
+use pyo3::PyClass;
 use pyo3::ffi;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyType};
+use pyo3::pyclass::boolean_struct::True;
 
 pub(crate) use growing_bytes::GrowingBytes;
 
@@ -428,7 +430,7 @@ unsafe extern "C" fn vectorcall<T: Callable>(
             let value = &(*callable.cast::<CallableObject<T>>()).value;
             (Borrowed::from_ptr(py, callable), value, (count == 1).then(|| Borrowed::from_ptr(py, *arguments)))
         };
-        called(&callable, value, argument.as_deref())
+        called(&callable, value, argument.as_deref()).map(Some)
     })
 }
 
@@ -451,7 +453,7 @@ unsafe extern "C" fn call_with_tuple<T: Callable>(
                 (count == 1).then(|| Borrowed::from_ptr(py, ffi::PyTuple_GET_ITEM(arguments, 0))),
             )
         };
-        called(&callable, value, argument.as_deref())
+        called(&callable, value, argument.as_deref()).map(Some)
     })
 }
 
@@ -472,12 +474,12 @@ fn wrong_arguments<T: Callable>() -> PyErr {
     PyTypeError::new_err(format!("{name}() takes {} positional argument(s) and no other", T::ARGUMENTS))
 }
 
-/// Runs what the interpreter called, and gives it an object, or NULL with an exception set.
-fn entered(body: impl FnOnce(Python<'_>) -> PyResult<Py<PyAny>>) -> *mut ffi::PyObject {
+/// Runs what the interpreter called, and gives it an object, or NULL: with an exception set where it failed.
+fn entered(body: impl FnOnce(Python<'_>) -> PyResult<Option<Py<PyAny>>>) -> *mut ffi::PyObject {
     let object = Python::try_attach(|py| {
         let result = catch_unwind(AssertUnwindSafe(|| body(py)));
         match result.unwrap_or_else(|_| Err(PanicException::new_err("the server failed: this is a bug in it"))) {
-            Ok(object) => object.into_ptr(),
+            Ok(object) => object.map_or(ptr::null_mut(), Py::into_ptr),
             Err(error) => {
                 error.restore(py);
                 ptr::null_mut()
@@ -522,6 +524,34 @@ impl SignalledThread {
 
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn signal(self, _: i32) -> bool {
+/// An iterator that is its own `__iter__` and `__await__`, and tells its end without more ado.
+pub(crate) trait Iterated: PyClass<Frozen = True> + Sync {
+    fn has_ended(&self) -> bool;
+
+    fn next(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>>;
+}
+
+/// Has the interpreter do without pyo3's way into a call where it awaits such an object: most have ended when they are
+/// awaited, and their three calls would cost more than all else about them. To be said once, before there is one.
+pub(crate) fn shorten<T: Iterated>(py: Python<'_>) {
+    let class = T::type_object_raw(py);
+    // SAFETY: the type is a heap type that lives for ever, and nobody uses it yet; the functions do what those of pyo3 do,
+    // which the type's dict goes on naming.
+    unsafe {
+        (*class).tp_iter = Some(ffi::PyObject_SelfIter);
+        (*class).tp_iternext = Some(next::<T>);
+        if let Some(methods) = (*class).tp_as_async.as_mut() {
+            methods.am_await = Some(ffi::PyObject_SelfIter);
+        }
+    }
+}
+
+unsafe extern "C" fn next<T: Iterated>(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter calls this, attached, for an object of the type, which lives through the call.
+    let object = unsafe { Borrowed::from_ptr(Python::assume_attached(), object).cast_unchecked::<T>() };
+    if object.get().has_ended() { ptr::null_mut() } else { entered(|py| object.get().next(py)) }
+}
+
         false
     }
 }

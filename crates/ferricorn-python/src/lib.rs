@@ -50,6 +50,7 @@ mod _ferricorn {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::ffi::shorten::<crate::awaitable::Awaitable>(module.py());
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("OPTION_NAMES", PyTuple::new(module.py(), crate::options::NAMES)?)?;
         module.add("TICK_SECONDS", ferricorn_server::TICK.as_secs_f64())
