@@ -120,9 +120,12 @@ impl PythonApplication {
         let scope = self.scopes.scope(py, scope, memory)?;
         let receive = self.exchanges.receive(py, &server, exchange, is_websocket)?;
         let send = self.exchanges.send(py, &server, exchange)?;
-        let coroutine = self.callable.bind(py).call1((scope, receive, send))?;
-        if let Some(task) = task::start(&self.event_loop, server, exchange, &coroutine)? {
-            self.tasks.borrow_mut().insert(exchange, task.unbind());
+        let coroutine = self.callable.bind(py).call1((scope, &receive, &send))?;
+        match task::start(&self.event_loop, server, exchange, coroutine)? {
+            Some(task) => {
+                self.tasks.borrow_mut().insert(exchange, task.unbind());
+            }
+            None => self.exchanges.give_back(receive, send),
         }
         Ok(())
     }

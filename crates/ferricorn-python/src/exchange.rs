@@ -52,6 +52,12 @@ impl Exchanges {
             },
         )
     }
+
+    /// Takes both once the call has ended: where nobody has kept them, they serve another.
+    pub(crate) fn give_back(&self, receive: Bound<'_, PyAny>, send: Bound<'_, PyAny>) {
+        self.receive.give_back(receive);
+        self.send.give_back(send);
+    }
 }
 
 struct Receive {

@@ -38,10 +38,10 @@ pub(crate) fn start<'py>(
     event_loop: &EventLoop,
     server: Rc<Server>,
     exchange: ExchangeId,
-    awaitable: &Bound<'py, PyAny>,
+    awaitable: Bound<'py, PyAny>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = awaitable.py();
-    let coroutine = if ffi::is_coroutine(awaitable) { awaitable.clone() } else { iterator(awaitable)? };
+    let coroutine = if ffi::is_coroutine(&awaitable) { awaitable } else { iterator(&awaitable)? };
     let state = CallState {
         server,
         exchange,
