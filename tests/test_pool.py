@@ -78,9 +78,55 @@ def test_a_reload_replaces_one_after_the_other() -> None:
     assert acted.ready("c") == ["stop a patiently", "start d"]
     assert acted.ready("d") == ["stop b patiently"]
     assert acted.serving == "cd"
-    assert acted.is_settled()
     assert acted.exits("ab") == []
+    assert acted.is_settled()
     assert acted.pool.next_step() == NEVER
+
+
+def test_a_reload_is_over_when_nobody_connects_to_old_workers() -> None:
+    """They may go on with what they have."""
+    acted = begun(2)
+    acted.renew()
+    assert acted.ready("c") == ["stop a patiently", "start d"]
+    assert acted.closed("a") == []
+    assert acted.ready("d") == ["stop b patiently"]
+    assert not acted.is_settled()
+    assert acted.closed("b") == []
+    assert acted.is_settled()
+    assert len(acted.pool.members) == 4
+
+
+def test_who_hangs_and_dies_ends_a_reload_too() -> None:
+    acted = begun(1)
+    acted.renew()
+    assert acted.ready("b") == ["stop a patiently"]
+    assert acted.at(PATIENT_SECONDS).step() == ["kill a"]
+    assert not acted.is_settled()
+    assert acted.killed("a") == []
+    assert acted.is_settled()
+
+
+def test_a_reload_waits_for_the_workers_of_the_one_before() -> None:
+    acted = begun(1)
+    acted.renew()
+    acted.ready("b")
+    acted.renew()
+    assert acted.ready("c") == ["stop b patiently"]
+    acted.closed("b")
+    assert not acted.is_settled()
+    acted.closed("a")
+    assert acted.is_settled()
+
+
+def test_a_reload_waits_for_no_worker_of_the_new_code() -> None:
+    """Whether one more or less of them accepts is nobody's concern."""
+    acted = begun(2)
+    acted.renew()
+    acted.ready("c")
+    acted.ready("d")
+    acted.closed("ab")
+    assert acted.scale(1) == ["stop c patiently"]
+    assert acted.is_settled()
 
 
 def test_it_does_not_wait_for_those_that_drain() -> None:
@@ -94,11 +140,11 @@ def test_it_does_not_wait_for_those_that_drain() -> None:
 
 
 def test_a_reload_during_a_reload_begins_anew() -> None:
-    """What starts with the old code is stopped, without patience: it serves nobody."""
+    """What starts with the old code is stopped, with patience: it may serve, and just not have been heard."""
     acted = begun(2)
     acted.renew()
     assert acted.ready("c") == ["stop a patiently", "start d"]
-    assert acted.renew() == ["stop d", "start e"]
+    assert acted.renew() == ["stop d patiently", "start e"]
     assert acted.serving == "bc"
     assert acted.ready("e") == ["stop b patiently", "start f"]
     assert acted.ready("f") == ["stop c patiently"]
@@ -110,7 +156,7 @@ def test_a_reload_during_a_reload_begins_anew() -> None:
 def test_a_reload_while_the_first_workers_start() -> None:
     acted = Acted(2)
     acted.step()
-    assert acted.renew() == ["stop a", "stop b", "start c", "start d"]
+    assert acted.renew() == ["stop a patiently", "stop b patiently", "start c", "start d"]
     # The old code may be what is broken: its end is nobody's failure.
     assert acted.exits("ab") == []
     assert acted.ready("cd") == []
@@ -133,6 +179,7 @@ def test_a_reload_after_one_that_failed() -> None:
     assert acted.renew() == ["start d"]
     assert acted.ready("d") == ["stop a patiently", "start e"]
     assert acted.ready("e") == ["stop b patiently"]
+    acted.closed("ab")
     assert acted.is_settled()
 
 
@@ -140,10 +187,11 @@ def test_a_failed_reload_in_the_middle_of_another_goes_on_with_that_one() -> Non
     acted = begun(2)
     acted.renew()
     acted.ready("c")
-    assert acted.renew() == ["stop d", "start e"]
+    assert acted.renew() == ["stop d patiently", "start e"]
     assert acted.exits("e") == ["rollout failed", "start f"]
     assert acted.ready("f") == ["stop b patiently"]
     assert acted.serving == "cf"
+    acted.closed("ab")
     assert acted.is_settled()
 
 
@@ -171,6 +219,7 @@ def test_a_crash_during_a_reload_is_made_good_with_new_code() -> None:
     assert acted.killed("a") == ["starts again after 0", "start d"]
     assert acted.serving == "b"
     assert acted.ready("cd") == ["stop b patiently"]
+    acted.closed("b")
     assert acted.is_settled()
 
 
@@ -180,7 +229,7 @@ def test_replace_now_waits_for_nobody() -> None:
     acted.pool.replace_now(acted.now)
     assert acted.step() == ["stop a patiently", "start b"]
     acted.pool.replace_now(acted.now)
-    assert acted.step() == ["stop b", "start c"]
+    assert acted.step() == ["stop b patiently", "start c"]
     assert acted.ready("c") == []
     assert acted.exits("ab") == []
     assert acted.is_settled()
@@ -318,6 +367,7 @@ def test_who_retires_during_a_reload_goes_first() -> None:
     assert acted.ready("d") == ["stop c patiently", "start e"]
     assert acted.ready("e") == ["stop a patiently", "start f"]
     assert acted.ready("f") == ["stop b patiently"]
+    acted.closed("abc")
     assert acted.is_settled()
 
 
@@ -326,7 +376,7 @@ def test_new_code_that_cannot_start_while_one_retires() -> None:
     acted = begun(2)
     acted.pool.retires(acted.member("a"))
     assert acted.step() == ["start c"]
-    assert acted.renew() == ["stop c", "start d"]
+    assert acted.renew() == ["stop c patiently", "start d"]
     assert acted.exits("d") == ["rollout failed", "start e"]
     assert acted.ready("e") == ["stop a patiently"]
     assert acted.is_settled()
@@ -360,6 +410,14 @@ def test_who_leaves_is_replaced_at_once() -> None:
     assert acted.exits("a") == []
     assert acted.ready("c") == []
     assert acted.is_settled()
+
+
+def test_who_was_told_to_stop_and_leaves_gets_no_more_time() -> None:
+    acted = begun(1)
+    acted.renew()
+    assert acted.ready("b") == ["stop a patiently"]
+    acted.pool.leaves(acted.member("a"), acted.now, PATIENT_SECONDS + 1)
+    assert acted.pool.next_step() == acted.now + PATIENT_SECONDS
 
 
 def test_who_leaves_and_does_not_end_is_killed() -> None:

@@ -15,7 +15,7 @@ Event = Callable[[], set[Member]]
 
 
 class Walk:
-    """Random events on a pool whose workers, unlike those above, do as they are told after a while, or do not."""
+    """Random events on a pool whose workers do as they are told after a while, or do not."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -36,6 +36,7 @@ class Walk:
             self._becomes_ready,
             self._becomes_ready,
             self._becomes_ready,
+            self._closes,
             self._ends_as_told,
             self._ends_as_told,
             self._crashes,
@@ -67,6 +68,9 @@ class Walk:
         assert len(pool.serving) <= pool.count, "more serve than there should be"
         self._highest = max(min(self._highest, len(present) - 1), pool.count)
         assert len(present) <= self._highest + 1
+        newest = {member for member in pool.members if member.generation == pool.generation}
+        if pool.is_settled:
+            assert {member for member in pool.members if member.accepts} <= newest, "one of the old ones still accepts"
         if before - {*pool.serving}:
             assert len(pool.serving) >= pool.count, "one was stopped before its replacement was ready"
 
@@ -79,6 +83,11 @@ class Walk:
     def _becomes_ready(self) -> set[Member]:
         for member in self._one(Stage.STARTING):
             self.acted.pool.became_ready(member, self.acted.now)
+        return set()
+
+    def _closes(self) -> set[Member]:
+        for member in self._one(Stage.STOPPING):
+            self.acted.pool.closed(member)
         return set()
 
     def _ends_as_told(self) -> set[Member]:

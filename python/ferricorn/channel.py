@@ -28,6 +28,8 @@ class Word(enum.StrEnum):
     """A template has made a worker; with its process id."""
     EXITED = "exited"
     """A template's worker has ended; with its process id and status."""
+    CLOSED = "closed"
+    """The worker's listeners are closed: who connects from now on comes to others."""
     LEAVES = "leaves"
     """The worker stops by itself, for somebody else told it to."""
     STOP = "stop"

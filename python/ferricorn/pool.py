@@ -42,6 +42,8 @@ class Member:
     stage: Stage = Stage.STARTING
     ready: float = 0.0
     """When it became ready."""
+    accepts: bool = True
+    """Whether clients may still connect to it: not once its listeners are closed."""
     deadline: float = field(default=float("inf"))
     """When it is killed, once it has been told to stop."""
 
@@ -91,9 +93,13 @@ class Pool:
 
     @property
     def is_settled(self) -> bool:
-        """Whether there are just the workers that there should be, all of them ready."""
+        """Whether there are just the workers that there should be, all of them ready, and nobody connects to old ones.
+
+        One that was told to stop accepts until it has heard so: it may be busy, or hang until it is killed.
+        """
         ready = [m for m in self.members if m.stage is Stage.READY and self._is_current(m)]
-        return len(ready) == len(self.serving) == self.count
+        has_old = any(member.accepts and not self._is_current(member) for member in self.members)
+        return len(ready) == len(self.serving) == self.count and not has_old
 
     # --- what has happened
 
@@ -109,7 +115,12 @@ class Pool:
 
     def leaves(self, member: Member, now: float, within: float) -> None:
         """It stops of its own accord."""
-        member.stage, member.deadline = Stage.STOPPING, now + within
+        if member.stage is not Stage.STOPPING:
+            member.stage, member.deadline = Stage.STOPPING, now + within
+
+    def closed(self, member: Member) -> None:
+        """Its listeners are closed."""
+        member.accepts = False
 
     def exited(self, member: Member, now: float, *, by_itself: bool) -> None:
         """Its process has ended; `by_itself` with an exit status, else by a signal."""
@@ -167,7 +178,8 @@ class Pool:
         """Starts, stops and kills what has to be by now. For after anything has happened, and for `next_step`."""
         if not (self.stopping or self.failed):
             for member in self._outdated_starters():
-                self._stop(member, now, patient=False)
+                # One that is ready and was not heard yet has clients, who expect what those of the others can.
+                self._stop(member, now, patient=True)
             while now >= self._not_before and self._lacks_one():
                 self._start(now)
             for member in self._surplus():

@@ -70,6 +70,8 @@ class Server:
         self._board: Board | None = None
         self._rows: Sequence[int] = ()
         self._others: Sequence[ThreadServer] = ()
+        self._accepting = 1
+        """How many loops accept, or will."""
         self._repeat = Repeat.HANDLED
         self._ticket_secret: bytes | None = None
         self._certificates: Certificates | None = None
@@ -280,6 +282,7 @@ class Server:
                     listeners,
                     lifespan.state,
                     limit_reached=self._limit_reached,
+                    listeners_closed=self._listeners_closed,
                     board=self._board,
                     row=self._rows[0] if self._rows else 0,
                     tls=self._certificates.context if self._certificates else None,
@@ -313,11 +316,13 @@ class Server:
                 board=self._board,
                 row=row,
                 on_limit=lambda limit: self._call_soon(lambda: self._other_reached_limit(limit)),
+                on_closed=lambda: self._call_soon(self._listeners_closed),
                 on_end=lambda: self._call_soon(self._other_ended),
                 certificates=self._certificates,
             )
             for row in rows[1:]
         ]
+        self._accepting += len(self._others)
         for other in self._others:
             other.start(factory)
         # Told to stop just before there was anybody to tell.
@@ -339,6 +344,15 @@ class Server:
         # All stop together, whatever one of them has stopped for. Before that, what kept it from serving is raised.
         if self.started:
             self.should_exit = True
+
+    def _listeners_closed(self) -> None:
+        """One of the loops accepts no more."""
+        self._accepting -= 1
+        if self._accepting == 0:
+            self._accepts_no_more()
+
+    def _accepts_no_more(self) -> None:
+        """No client can connect any more: each loop has begun to drain. Not called where one ends without that."""
 
     def _tell_others(self) -> None:
         for other in self._others:

@@ -94,7 +94,7 @@ class Serving:
     With `tls`, https is spoken on all but the plain ones.
 
     `limit_reached` is called with the limit, once, when there were so many requests as limit_max_requests says, its
-    jitter added: the worker goes on serving.
+    jitter added: the worker goes on serving. `listeners_closed` is called once a drain has closed them.
     """
 
     def __init__(  # noqa: PLR0913 (keywords, each named where it is given)
@@ -105,6 +105,7 @@ class Serving:
         state: dict[str, Any],
         *,
         limit_reached: Callable[[int], None] = lambda _: None,
+        listeners_closed: Callable[[], None] = lambda: None,
         board: Board | None = None,
         row: int = 0,
         tls: TlsContext | None = None,
@@ -114,6 +115,7 @@ class Serving:
         self._beats = 0
         self._drained = asyncio.Event()
         self._listeners = listeners
+        self._listeners_closed = listeners_closed
         self._config = config
         self._loop = asyncio.get_running_loop()
         self._worker = Worker(
@@ -160,6 +162,7 @@ class Serving:
         # The worker has handles of its own: while one is left open, clients go on being queued.
         for listener in self._listeners:
             listener.close()
+        self._listeners_closed()
         if not self._drained.is_set():
             log.info("Waiting for connections to close. (CTRL+C to force quit)")
             await _for(timeout, ends_before(self._drained.wait(), hurry))

@@ -358,6 +358,8 @@ class Supervisor:
                 self._announce()
             case [Word.RETIRE, reason]:
                 self._retire(worker, Verdict("max_requests", reason))
+            case [Word.CLOSED]:
+                self._pool.closed(worker.member)
             case [Word.LEAVES]:
                 self._pool.leaves(worker.member, now, self._longest_stop())
 

@@ -40,7 +40,8 @@ def has_lock() -> bool:
 class ThreadServer(Server):
     """Serves on an event loop of its own in a thread of its own. Knows no signals; `follow` and the like stop it.
 
-    `on_limit` and `on_end` are called in its thread: when it has served limit_max_requests, and when it has ended.
+    `on_limit`, `on_closed` and `on_end` are called in its thread: when it has served limit_max_requests, when it
+    accepts no more, and when it has ended.
     """
 
     def __init__(  # noqa: PLR0913 (keywords, each named where it is given)
@@ -52,6 +53,7 @@ class ThreadServer(Server):
         board: Board | None,
         row: int,
         on_limit: Callable[[int], None],
+        on_closed: Callable[[], None],
         on_end: Callable[[], None],
         certificates: Certificates | None,
     ) -> None:
@@ -60,6 +62,7 @@ class ThreadServer(Server):
         self._application = application
         self._board, self._rows = board, (row,)
         self._on_limit = on_limit
+        self._on_closed = on_closed
         self._on_end = on_end
         self.gave_up = False
         """Whether it cut requests, whose threads may run on."""
@@ -137,6 +140,9 @@ class ThreadServer(Server):
 
     def _limit_reached(self, limit: int) -> None:
         self._on_limit(limit)
+
+    def _accepts_no_more(self) -> None:
+        self._on_closed()
 
     def _gave_up(self) -> None:
         self.gave_up = True

@@ -112,6 +112,9 @@ class WorkerServer(ProcessServer):
     def _limit_reached(self, limit: int) -> None:
         self._channel.send(Word.RETIRE, f"has served {limit} requests")
 
+    def _accepts_no_more(self) -> None:
+        self._channel.send(Word.CLOSED)
+
     @contextlib.contextmanager
     def _counted(self) -> Iterator[tuple[Board | None, Sequence[int]]]:
         # The supervisor answers for it.
@@ -174,7 +177,8 @@ class WorkerServer(ProcessServer):
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGINT:
             return
-        # Somebody meant this process alone: others have to take over.
-        self._channel.send(Word.LEAVES)
-        self.drains_patiently = True
+        if not self.should_exit:
+            # Somebody meant this process alone: others have to take over.
+            self._channel.send(Word.LEAVES)
+            self.drains_patiently = True
         super()._on_signal(number)

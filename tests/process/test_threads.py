@@ -16,6 +16,7 @@ from ferricorn.threads import has_lock
 from tests.support.client import GET, Client, request
 from tests.support.metrics import Metrics
 from tests.support.process import ServerProcess, StartProcess
+from tests.support.workers import wait_for_a_look
 
 APP = "tests.support.threaded_apps:app"
 MOST_CONNECTIONS = 500
@@ -151,6 +152,23 @@ def test_a_reload_replaces_all_threads(start_process: StartProcess, release: Pat
             assert ask(client) == thread
     with a_client_of_each(server):
         assert server.stop() == 0
+
+
+def test_a_reload_waits_for_all_threads_to_stop_accepting(start_process: StartProcess, release: Path) -> None:
+    os.mkfifo(release)
+    server = serving(start_process, release, "--workers", "1")
+    with a_client_of_each(server) as clients:
+        for client in clients.values():
+            client.send(request(target=b"/block-other"))
+        server.wait_for_line("^blocking$")
+        server.send_signal(SIGHUP)
+        server.wait_for_line("Waiting for connections to close")
+        wait_for_a_look(server)
+        assert "Reloaded" not in server.output
+        release.write_bytes(b"")
+        server.wait_for_line("Reloaded")
+        assert {answered(client) for client in clients.values()} == {*clients}
+    assert server.stop() == 0
 
 
 @single_or_worker

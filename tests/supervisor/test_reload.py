@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from signal import SIGHUP, SIGTERM
+from signal import SIGHUP, SIGTERM, SIGTTIN
 
 import pytest
 
-from tests.support.client import GET
+from tests.support.client import GET, Client, request
 from tests.support.process import ServerProcess, StartProcess
-from tests.support.workers import Code, ask, ask_on, finish, held_request, wait_for_answer, wait_for_workers, wait_until
+from tests.support.workers import (
+    Answer,
+    Code,
+    ask,
+    ask_on,
+    finish,
+    held_request,
+    wait_for_a_look,
+    wait_for_answer,
+    wait_for_workers,
+    wait_until,
+)
 
 preloaded = pytest.mark.parametrize("more", [(), ("--preload",)], ids=["fresh", "preloaded"])
 KEPT = ("--timeout-keep-alive", "60")
@@ -17,7 +29,8 @@ KEPT = ("--timeout-keep-alive", "60")
 
 def start(start_process: StartProcess, code: Code, *more: str, workers: int = 1) -> ServerProcess:
     arguments = (*code.arguments, "--workers", str(workers), *more)
-    return start_process(*arguments, environment=code.environment).wait_until_running()
+    environment = {"FIFO": str(code.folder / "fifo"), **code.environment}
+    return start_process(*arguments, environment=environment).wait_until_running()
 
 
 def wait_for_drain(server: ServerProcess) -> None:
@@ -101,6 +114,63 @@ def test_a_reload_during_a_reload(start_once: StartProcess, code: Code, fifo: Pa
     server.wait_for_line("Reloaded")
     assert server.stop() == 0
     assert server.output.count("Reloaded") == 1
+
+
+@preloaded
+def test_a_reload_is_over_when_new_connections_come_to_new_workers(
+    start_once: StartProcess, code: Code, fifo: Path, more: tuple[str, ...]
+) -> None:
+    """Who was told to stop but is busy will still accept once, as soon as it comes to that."""
+    server = start(start_once, code, *more)
+    with server.connect() as client:
+        client.send(request(target=b"/blocked"))
+        server.wait_for_line("^blocked")
+        code.is_version("two")
+        server.send_signal(SIGHUP)
+        assert wait_for_answer(server, lambda answer: answer.version == "two")
+        wait_for_a_look(server)
+        assert "Reloaded" not in server.output
+        fifo.write_bytes(b"")
+        server.wait_for_line("Reloaded")
+        assert ask(server).version == "two"
+        assert Answer.parse(client.response().body).version == "one"
+    assert server.stop() == 0
+
+
+def test_a_worker_that_serves_and_was_not_heard_yet_loses_no_connection(
+    start_process: StartProcess, code: Code, fifo: Path
+) -> None:
+    """For the supervisor it is one that starts, and has become superfluous at that."""
+    path = code.folder / "options.toml"
+    path.touch()
+    server = start(start_process, code, *KEPT, "--config", str(path))
+    code.is_version("two", f"print('importing two', flush=True); open({str(fifo)!r}).read()")
+    server.send_signal(SIGTTIN)
+    server.wait_for_line("importing two")
+    path.unlink()
+    os.mkfifo(path)
+    server.send_signal(SIGHUP)
+    # Opened as soon as the supervisor reads it; which hears nobody until it has.
+    with path.open("w"):
+        code.is_version("three")
+        fifo.write_bytes(b"")
+        client, old = connected_to(server, "two")
+    with client:
+        server.wait_for_line(r"Finished server process|Waiting for connections to close")
+        assert ask_on(client) == (old, b"close")
+        assert client.ends_in_order()
+    server.wait_for_line("Reloaded")
+    assert server.stop() == 0
+
+
+def connected_to(server: ServerProcess, version: str) -> tuple[Client, Answer]:
+    """A connection to a worker of that version, and what it has answered."""
+    while True:
+        client = server.connect()
+        answer, _ = ask_on(client)
+        if answer.version == version:
+            return client, answer
+        client.close()
 
 
 def test_the_configuration_is_read_again(start_once: StartProcess, code: Code) -> None:

@@ -68,6 +68,11 @@ class Acted:
             self.pool.became_ready(self.member(name), self.now)
         return self.step()
 
+    def closed(self, names: str) -> list[str]:
+        for name in names:
+            self.pool.closed(self.member(name))
+        return self.step()
+
     def exits(self, names: str, *, by_itself: bool = True) -> list[str]:
         for name in names:
             self.pool.exited(self.member(name), self.now, by_itself=by_itself)

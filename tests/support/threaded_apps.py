@@ -16,7 +16,8 @@ _lifespans = itertools.count(1)
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers with its thread and that of the lifespan whose state it sees.
 
-    /wait first waits for a file at $RELEASE, /block blocks its loop until that FIFO is written to.
+    /wait first waits for a file at $RELEASE, /block blocks its loop until that FIFO is written to, /block-other does so
+    where it is not in the first thread.
     """
     if scope["type"] == "lifespan":
         await _lifespan(scope, receive, send)
@@ -26,7 +27,9 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
             _say(b"waiting\n")
             while not os.path.exists(os.environ["RELEASE"]):
                 await asyncio.sleep(0.01)
-        case "/block":
+        case "/block-other" if threading.current_thread() is threading.main_thread():
+            pass
+        case "/block" | "/block-other":
             _say(b"blocking\n")
             Path(os.environ["RELEASE"]).read_bytes()
     await respond(send, f"{threading.get_ident()} {scope['state']['thread']}".encode())

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from signal import SIGTTOU
 from typing import NamedTuple
 
 from tests.support.client import Client, request
@@ -90,6 +91,14 @@ def ends(pid: int) -> bool:
         return bool(select.select([process], [], [], DEADLINE)[0])
     finally:
         os.close(process)
+
+
+def wait_for_a_look(server: ServerProcess) -> None:
+    """Until the supervisor of one worker has acted on all that it had been told before."""
+    for _ in range(2):
+        # There is to be one at least: nothing changes, and the second one comes to a later round of its loop.
+        server.send_signal(SIGTTOU)
+        server.wait_for_line("Now running 1 worker process")
 
 
 @contextmanager
