@@ -241,7 +241,7 @@ impl Material {
         config.alpn_protocols = offered.map(|name| name.clone().into_bytes()).collect();
         config.ticketer = ticketer(settings)?;
         config.ignore_client_order = true;
-        // A second one would be for a second connection at the same time, and costs every handshake some 3 %.
+        // A second one would be for a second connection at the same time, and every handshake pays for it.
         config.send_tls13_tickets = 1;
         let only = (certificates.len() == 1).then_some(choice);
         Ok(Self { config: Arc::new(config), certificates, only })
