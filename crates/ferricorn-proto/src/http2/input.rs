@@ -280,9 +280,10 @@ impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
         Ok(Advance::Consumed(0))
     }
 
-    /// Bytes of a header block: even what compresses badly is hardly longer than the list that it stands for.
+    /// Bytes of a header block: a code of Huffman's has 30 bits at most (RFC 7541 appendix B), and there are clients that use
+    /// it also where it makes a value longer.
     fn longest_block(&self) -> usize {
-        2 * (self.http2.max_header_list_size as usize).max(frame::DEFAULT_MAX_FRAME)
+        4 * (self.http2.max_header_list_size as usize).max(frame::DEFAULT_MAX_FRAME)
     }
 
     fn priority_frame(&mut self, head: Head, payload: &[u8]) -> Result<Advance, ConnectionError> {

@@ -5,8 +5,8 @@ use ferricorn_proto::http2::{ConnectionError, ErrorCode};
 use ferricorn_proto::{Closing, Limits, http2};
 
 use super::support::{
-    CONTINUATION, DATA, Driver, END_STREAM, Event, Got, HEADERS, PING, PRIORITY, SETTINGS, frame, plain, reset,
-    window_update,
+    CONTINUATION, DATA, Driver, END_HEADERS, END_STREAM, Event, Got, HEADERS, PING, PRIORITY, SETTINGS, frame, plain,
+    reset, window_update,
 };
 
 /// So many rounds of these bytes are too much, and a tenth of them is not.
@@ -80,7 +80,7 @@ fn large_frames_that_have_to_be_whole() {
     let bytes = [driver.request(1, "POST /", &[], false), frame(DATA, 0, 1, &[0; 1 << 19])].concat();
     driver.feed(&bytes);
     assert_eq!(driver.take_body(1).unwrap().0.len(), 1 << 19);
-    driver.feed(&frame(HEADERS, END_STREAM, 3, &[0; 200_000])[..9]);
+    driver.feed(&frame(HEADERS, END_STREAM, 3, &[0; 300_000])[..9]);
     assert!(matches!(driver.events.last(), Some(Event::Broken(ConnectionError::Flood(_)))));
 }
 
@@ -130,10 +130,35 @@ fn header_blocks_without_end() {
         _ => frame(CONTINUATION, 0, 1, b""),
     });
     assert_eq!(error.to_string(), "a header block is too large");
-    floods(10, |driver, round| match round {
+    floods(20, |driver, round| match round {
         0 => frame(HEADERS, END_STREAM, 1, &driver.block(&[(":method", "GET")])),
         _ => frame(CONTINUATION, 0, 1, &[0; 16_384]),
     });
+}
+
+/// The crate h2 says every value by Huffman's codes, of which those of rare bytes are longer than the byte: a list that was
+/// not too large ended the connection (RFC 9113 section 10.5.1).
+#[test]
+fn http2_10_5_1_a_block_may_be_longer_than_its_list() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    let mut block = driver.block(&[(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")]);
+    // The name x, and 60,000 times 0xf9, whose code is 0xffffffe, with 28 bits (RFC 7541 appendix B).
+    block.extend(b"\0\x01x\xff");
+    let mut length = 210_000_u32 - 127;
+    while length >= 128 {
+        block.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    block.push(length as u8);
+    block.extend(b"\xff\xff\xff\xef\xff\xff\xfe".repeat(30_000));
+    let parts: Vec<&[u8]> = block.chunks(16_384).collect();
+    driver.feed(&frame(HEADERS, END_STREAM, 1, parts[0]));
+    for (index, part) in parts.iter().enumerate().skip(1) {
+        let flags = if index + 1 == parts.len() { END_HEADERS } else { 0 };
+        driver.feed(&frame(CONTINUATION, flags, 1, part));
+    }
+    assert_eq!(driver.events, [Event::Request(1, "GET /".to_owned(), false)]);
+    assert!(driver.headers[&1].get(b"x") == Some(&[0xf9; 60_000]));
 }
 
 /// Small and large at once: a list that is far larger than its block.
