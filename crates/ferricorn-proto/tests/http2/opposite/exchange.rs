@@ -153,13 +153,15 @@ impl Exchange {
         let answer = &self.answer;
         if answer.fails && answer.parts.is_empty() {
             let mut exchange = Self::get(b"Internal Server Error");
+            exchange.answer.hints.clone_from(&answer.hints);
             exchange.answer.status = 500;
             exchange.answer.fields = fields(&[("content-type", "text/plain; charset=utf-8")]);
             return exchange.answered();
         }
         let has_content = self.method != "HEAD" && !matches!(answer.status, 204 | 304);
         let can_trail = self.fields.iter().any(|(name, value)| name == "te" && value == b"trailers");
-        let trailers = answer.trailers.as_ref().filter(|_| can_trail && has_content && !self.promises());
+        let is_trailed = can_trail && has_content && !answer.fails && !self.promises();
+        let trailers = answer.trailers.as_ref().filter(|_| is_trailed);
         let body = answer.parts.concat();
         let mut fields = answer.fields.clone();
         let is_known = answer.parts.len() <= 1 && !answer.fails && !self.promises() && trailers.is_none();

@@ -10,5 +10,8 @@ mod bodies;
 mod client;
 mod endings;
 mod exchange;
+mod fields;
+mod random;
+mod websockets;
 mod wire;
 mod world;

@@ -1,1 +1,105 @@
-//! x
+//! Whatever both sides send, through whatever windows and tables, in whatever chops: the other side sees just that.
+
+use ferricorn_proto::{Limits, http2};
+use proptest::prelude::*;
+
+use super::super::support::plain;
+use super::exchange::{Answer, Exchange, Fields, bytes};
+use super::wire::Chops;
+use super::world::{World, builder};
+
+const NAMES: [&str; 8] = ["x", "cookie", "accept", "x-a-longer-name", "secret", "user-agent", "x", "etag"];
+
+fn some_fields() -> impl Strategy<Value = Fields> {
+    let value = prop_oneof![
+        4 => "[!-~]([ -~]{0,40}[!-~])?".prop_map(String::into_bytes),
+        1 => Just(Vec::new()),
+        1 => (1..3000_usize).prop_map(|length| vec![b'z'; length]),
+        1 => proptest::collection::vec(0x80..=0xff_u8, 1..100),
+    ];
+    let field = (0..NAMES.len(), value).prop_map(|(name, value)| (NAMES[name].to_owned(), value));
+    proptest::collection::vec(field, 0..8)
+}
+
+fn some_parts() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let length =
+        prop_oneof![4 => 0..100_usize, 3 => 0..20_000_usize, 1 => 16_380..16_390_usize, 1 => 60_000..70_000_usize];
+    proptest::collection::vec(length.prop_map(bytes), 0..5)
+}
+
+fn some_answer() -> impl Strategy<Value = Answer> {
+    let hints = proptest::collection::vec(Just(vec!["</a.css>; rel=preload", "</b.js>"]), 0..3);
+    let trailers = proptest::option::of(some_fields());
+    let status = prop_oneof![4 => Just(200_u16), 1 => Just(204), 1 => Just(304), 2 => 200..600_u16];
+    let flags = (any::<bool>(), proptest::bool::weighted(0.1));
+    (hints, status, some_fields(), some_parts(), trailers, flags).prop_map(
+        |(hints, status, fields, parts, trailers, (eager, fails))| {
+            // A response that has to be empty is whole when its head has gone, whatever its application does then.
+            let fails = fails && !parts.is_empty() && !matches!(status, 204 | 304);
+            Answer { hints, status, fields, parts, trailers, early: false, fails, eager }
+        },
+    )
+}
+
+fn some_exchange() -> impl Strategy<Value = Exchange> {
+    let method = prop_oneof![Just("GET"), Just("POST"), Just("PUT"), Just("HEAD")];
+    let trailers = prop_oneof![3 => Just(Fields::new()), 1 => some_fields()];
+    let taking = (any::<(bool, bool)>(), prop_oneof![Just(usize::MAX), 200..5000_usize], any::<bool>());
+    (method, some_fields(), some_parts(), trailers, some_answer(), taking).prop_map(
+        |(method, mut fields, body, trailers, mut answer, (lazy, pieces, te))| {
+            if te {
+                fields.push(("te".to_owned(), b"trailers".to_vec()));
+            }
+            answer.fails &= method != "HEAD";
+            Exchange { method, fields, body, trailers, answer, lazy, pieces }
+        },
+    )
+}
+
+fn some_chops() -> impl Strategy<Value = Chops> {
+    prop_oneof![1 => Just(Chops::Whole), 4 => any::<u64>().prop_map(Chops::Random)]
+}
+
+/// The client's window and table, and its largest frame.
+fn some_client() -> impl Strategy<Value = (u32, u32, u32)> {
+    let window = prop_oneof![200..1000_u32, 1000..70_000_u32, Just(65_535_u32), Just(1 << 20)];
+    let table = prop_oneof![Just(4096_u32), Just(0), 1..300_u32, Just(65_536)];
+    (window, table, prop_oneof![Just(16_384_u32), 16_384..100_000_u32])
+}
+
+fn some_limits() -> impl Strategy<Value = http2::Limits> {
+    let window = prop_oneof![200..1000_u32, 1000..70_000_u32, Just(1 << 20)];
+    (window, prop_oneof![Just(128_u32), 1..5_u32], prop_oneof![Just(16_384_u32), 16_384..100_000_u32]).prop_map(
+        |(stream_window, max_concurrent_streams, max_frame_size)| http2::Limits {
+            stream_window,
+            max_concurrent_streams,
+            max_frame_size,
+            connection_window: stream_window.max(65_535),
+            ..http2::Limits::default()
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_sent_is_what_is_seen(
+        exchanges in proptest::collection::vec(some_exchange(), 1..12),
+        chops in some_chops(),
+        (window, table, frame) in some_client(),
+        limits in some_limits(),
+    ) {
+        let mut builder = builder();
+        builder.initial_window_size(window).header_table_size(table).max_frame_size(frame);
+        let limits = Limits { http2: Some(limits.into()), ..plain() };
+        let mut world = World::new(limits, &builder, chops);
+        world.run();
+        for exchange in exchanges {
+            world.begin(exchange);
+        }
+        world.run();
+        world.check();
+        world.end();
+    }
+}
