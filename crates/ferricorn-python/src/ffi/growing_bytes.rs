@@ -81,8 +81,8 @@ impl GrowingBytes {
 impl Drop for GrowingBytes {
     fn drop(&mut self) {
         if !self.writer.is_null() {
-            // SAFETY: the lock is held, and the writer ends here.
-            Python::attach(|_| unsafe { PyBytesWriter_Discard(self.writer) });
+            // SAFETY: the lock is held, and the writer ends here. An interpreter that ends first keeps the memory.
+            Python::try_attach(|_| unsafe { PyBytesWriter_Discard(self.writer) });
         }
     }
 }
