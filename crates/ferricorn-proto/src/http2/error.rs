@@ -59,6 +59,8 @@ pub enum ConnectionError {
     WindowIncrement,
     /// More bytes than the connection's window allowed (section 6.9.1).
     WindowExceeded,
+    /// More streams that have not begun were given a priority than may begin (RFC 9218 section 7.1).
+    PriorityUpdate,
     /// The peer acknowledged no SETTINGS in time (section 6.5.3).
     SettingsTimeout,
     /// The peer did more of something than anyone needs; what it was.
@@ -77,7 +79,8 @@ impl ConnectionError {
             | Self::PushPromise
             | Self::Continuation
             | Self::Setting
-            | Self::WindowIncrement => ErrorCode::ProtocolError,
+            | Self::WindowIncrement
+            | Self::PriorityUpdate => ErrorCode::ProtocolError,
             Self::FrameTooLarge | Self::FrameSize => ErrorCode::FrameSizeError,
             Self::ClosedStream => ErrorCode::StreamClosed,
             Self::Compression(_) => ErrorCode::CompressionError,
@@ -106,6 +109,7 @@ impl ConnectionError {
             Self::WindowSetting => "the setting for windows is too large",
             Self::WindowIncrement => "a window update of nothing",
             Self::WindowExceeded => "more data than the connection's window allows",
+            Self::PriorityUpdate => "more streams are given a priority than may be open",
             Self::SettingsTimeout => "the settings were not acknowledged in time",
             Self::Flood(what) => what,
         }

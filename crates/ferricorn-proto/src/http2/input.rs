@@ -315,11 +315,27 @@ impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
             return Err(ConnectionError::StreamNumber);
         }
         self.bounds.count(Bound::Ignored, self.instant)?;
-        // For a stream that has not begun, it is forgotten: its HEADERS say the same.
+        let priority = Priority::read(value);
         if let Some(slot) = self.streams.find(stream) {
-            self.streams[slot].priority = Priority::read(value);
+            self.streams[slot].priority = priority;
+        } else if self.check_not_idle(stream).is_err() {
+            self.announce(stream, priority)?;
         }
         Ok(Advance::Consumed(0))
+    }
+
+    /// The priority of a stream that has not begun is remembered for it. There may be as many of them, with those that are
+    /// open, as may be open, which a client knows once it has acknowledged the settings.
+    fn announce(&mut self, stream: u32, priority: Priority) -> Result<(), ConnectionError> {
+        if stream.is_multiple_of(2) {
+            return Err(ConnectionError::IdleStream);
+        }
+        let _ = self.announced.take(self.last_stream);
+        let most = self.http2.max_concurrent_streams.saturating_sub(self.open) as usize;
+        if self.announced.note(stream, priority, most) || self.settings_due.is_some() {
+            return Ok(());
+        }
+        Err(ConnectionError::PriorityUpdate)
     }
 
     fn settings_frame(&mut self, head: Head, payload: &[u8], now: &Now<'_>) -> Result<Advance, ConnectionError> {

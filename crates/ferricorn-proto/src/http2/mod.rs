@@ -47,6 +47,7 @@ use closing::{Draining, Fate};
 use deadlines::Ping;
 use hpack::Encoder;
 use input::{Block, Reading};
+use priority::Announced;
 use request::Requests;
 use settings::{DEFAULT_WINDOW, Settings};
 use stream::{Start, Stream};
@@ -76,6 +77,8 @@ pub struct Connection<B, G = Vec<u8>> {
     /// Counts the frames of data, for whose turn it is; of those that are not incremental, each urgency has one.
     turn: u64,
     turns: [u64; 8],
+    /// What the client has said of streams that have not begun.
+    announced: Announced,
     peer: Settings,
     encoder: Encoder,
     /// What the last response began with.
@@ -130,6 +133,7 @@ impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
             ready: Vec::new(),
             turn: 0,
             turns: [0; 8],
+            announced: Announced::default(),
             peer: Settings::DEFAULT,
             encoder: Encoder::new(),
             last_start: None,
@@ -198,6 +202,7 @@ impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
         self.requests.release_memory();
         self.encoder.release_memory();
         self.transmit.release_memory();
+        self.announced.release_memory();
         self.last_start = None;
         self.changed.shrink_to_fit();
         self.ready.shrink_to_fit();

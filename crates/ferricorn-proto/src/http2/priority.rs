@@ -30,9 +30,57 @@ impl Priority {
     }
 }
 
+/// The last that PRIORITY_UPDATE has said of each stream that has not begun (section 7.1), in the order of their numbers.
+#[derive(Debug, Default)]
+pub(super) struct Announced(Vec<(u32, Priority)>);
+
+impl Announced {
+    /// Remembers what is said of a stream, of `most` streams at once. False: it is one too many.
+    pub(super) fn note(&mut self, stream: u32, priority: Priority, most: usize) -> bool {
+        match self.0.binary_search_by_key(&stream, |&(other, _)| other) {
+            Ok(at) => self.0[at].1 = priority,
+            Err(_) if self.0.len() >= most => return false,
+            Err(at) => self.0.insert(at, (stream, priority)),
+        }
+        true
+    }
+
+    /// What was said of a stream that begins. What was said of lower numbers is forgotten: those streams never begin (RFC
+    /// 9113 section 5.1.1).
+    #[inline]
+    pub(super) fn take(&mut self, stream: u32) -> Option<Priority> {
+        if self.0.is_empty() { None } else { self.take_up_to(stream) }
+    }
+
+    fn take_up_to(&mut self, stream: u32) -> Option<Priority> {
+        let past = self.0.partition_point(|&(other, _)| other <= stream);
+        let (last, priority) = self.0.drain(..past).next_back()?;
+        (last == stream).then_some(priority)
+    }
+
+    pub(super) fn release_memory(&mut self) {
+        self.0.shrink_to_fit();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_word_counts_and_streams_that_never_begin_are_forgotten() {
+        let urgency = |value: &[u8]| Priority::read(value);
+        let mut announced = Announced::default();
+        assert_eq!(announced.take(1), None);
+        for (stream, value) in [(9, b"u=1"), (3, b"u=2"), (5, b"u=3"), (9, b"u=4")] {
+            assert!(announced.note(stream, urgency(value), 3));
+        }
+        assert!(!announced.note(7, urgency(b"u=5"), 3));
+        assert_eq!(announced.take(5), Some(urgency(b"u=3")));
+        assert_eq!(announced.take(7), None);
+        assert_eq!(announced.take(9), Some(urgency(b"u=4")));
+        assert!(announced.0.is_empty());
+    }
 
     #[test]
     fn what_is_not_understood_is_ignored() {

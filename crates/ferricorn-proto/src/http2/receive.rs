@@ -175,7 +175,8 @@ impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
         stream.websocket = websocket;
         stream.te_trailers = facts.te_trailers;
         stream.expects_continue = facts.expects_continue && !ended;
-        stream.priority = facts.priority;
+        // PRIORITY_UPDATE has the last word, also where it came first (RFC 9218 section 7).
+        stream.priority = self.announced.take(id).unwrap_or(facts.priority);
         stream.receive.length = facts.content_length;
         stream.receive.end_given = ended;
         Ok(Advance::Request(0, slot, repeated))

@@ -5,7 +5,7 @@ use ferricorn_proto::http2::{ConnectionError, ErrorCode};
 
 use super::support::{
     ACK, CONTINUATION, DATA, Driver, END_HEADERS, END_STREAM, Event, GOAWAY, Got, HEADERS, PADDED, PING, PREFACE,
-    PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, plain, reset, setting, window_update,
+    PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, plain, priority_update, reset, setting, window_update,
 };
 
 /// The connection ends with this code, whatever way the bytes come.
@@ -90,6 +90,7 @@ fn frames_are_on_the_right_streams() {
     ends(ErrorCode::ProtocolError, "6.8", |_| frame(GOAWAY, 0, 1, &[0; 8]));
     ends(ErrorCode::ProtocolError, "RFC 9218 7.1", |_| frame(0x10, 0, 1, &[0; 4]));
     ends(ErrorCode::ProtocolError, "RFC 9218 7.1", |_| frame(0x10, 0, 0, &[0; 4]));
+    ends(ErrorCode::ProtocolError, "RFC 9218 7.1: a pushed stream that has not begun", |_| priority_update(2, "u=1"));
     ends(ErrorCode::ProtocolError, "8.4", |_| frame(5, END_HEADERS, 1, &[0; 4]));
 }
 

@@ -6,7 +6,7 @@ use ferricorn_proto::{Closing, Limits, http2};
 
 use super::support::{
     CONTINUATION, DATA, Driver, END_HEADERS, END_STREAM, Event, Got, HEADERS, PING, PRIORITY, SETTINGS, frame, plain,
-    reset, window_update,
+    priority_update, reset, window_update,
 };
 
 /// So many rounds of these bytes are too much, and a tenth of them is not.
@@ -227,7 +227,7 @@ fn pings_with_data_are_fine() {
 fn frames_that_do_nothing() {
     let error = floods(6000, |_, _| frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 0]));
     assert_eq!(error.to_string(), "too many frames that do nothing");
-    floods(6000, |_, _| frame(0x10, 0, 0, &[0, 0, 0, 1, b'i']));
+    floods(6000, |_, _| priority_update(1, "i"));
     floods(6000, |_, _| frame(0x77, 0, 1, b"whatever"));
 }
 

@@ -6,7 +6,7 @@ use ferricorn_proto::http2::ErrorCode;
 use ferricorn_proto::{Closing, Content, Drain, Limits, Piece, http2};
 
 use super::support::{
-    DATA, Driver, END_STREAM, Event, Got, SETTINGS, frame, plain, reset, setting, start, window_update,
+    DATA, Driver, END_STREAM, Event, Got, SETTINGS, frame, plain, priority_update, reset, setting, start, window_update,
 };
 
 /// The bytes of data for a stream, and whether it has ended.
@@ -218,7 +218,7 @@ fn a_small_window_counts_when_it_is_known() {
 }
 
 /// The order of streams in the data that was written.
-fn order(got: &[Got]) -> Vec<u32> {
+pub fn order(got: &[Got]) -> Vec<u32> {
     let mut order: Vec<u32> = Vec::new();
     for frame in got {
         if let Got::Data(stream, ..) = frame
@@ -276,8 +276,7 @@ fn the_others_go_by_number_or_by_turns() {
 #[test]
 fn priorities_are_updated() {
     let mut driver = prioritized(&[None, None, None]);
-    driver.feed(&frame(0x10, 0, 0, &[&207_u32.to_be_bytes()[..], b"u=0"].concat()));
-    driver.feed(&frame(0x10, 0, 0, &[&999_u32.to_be_bytes()[..], b"u=0"].concat()));
+    driver.feed(&priority_update(207, "u=0"));
     driver.feed(&window_update(0, 1 << 20));
     assert_eq!(order(&driver.take()), [207, 203, 205, 203, 205, 203, 205]);
 }

@@ -7,6 +7,7 @@ mod floods;
 mod flow;
 mod found;
 mod opposite;
+mod priorities;
 mod properties;
 mod requests;
 mod responses;

@@ -24,6 +24,7 @@ pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
 pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
+pub const PRIORITY_UPDATE: u8 = 16;
 
 pub const END_STREAM: u8 = 1;
 pub const ACK: u8 = 1;
@@ -45,6 +46,11 @@ pub fn reset(stream: u32, code: u32) -> Vec<u8> {
 
 pub fn window_update(stream: u32, increment: u32) -> Vec<u8> {
     frame(WINDOW_UPDATE, 0, stream, &increment.to_be_bytes())
+}
+
+/// RFC 9218 section 7.1.
+pub fn priority_update(stream: u32, value: &str) -> Vec<u8> {
+    frame(PRIORITY_UPDATE, 0, 0, &[&stream.to_be_bytes(), value.as_bytes()].concat())
 }
 
 pub fn setting(name: u16, value: u32) -> Vec<u8> {
