@@ -256,7 +256,7 @@ impl Stage {
     /// Moves the plaintext of each record to the buffer's front. How much there is, and where the ciphertext starts that
     /// is left.
     fn decrypt(&mut self, buffer: &mut [u8]) -> Result<(usize, usize), Error> {
-        let (mut start, mut plain) = (HEADROOM, 0);
+        let (mut start, mut plain, end_of_input) = (HEADROOM, 0, buffer.len());
         loop {
             let (front, rest) = buffer.split_at_mut(start);
             let UnbufferedStatus { mut discard, state } = self.session.process_tls_records(rest);
@@ -270,6 +270,8 @@ impl Stage {
                         room.ok_or(Error::PeerSentOversizedRecord)?.copy_from_slice(record.payload);
                         (plain, discard) = (end, discard + record.discard);
                     }
+                    // What rustls wants to say itself goes ahead of what is written next.
+                    goes_on = !self.is_open || start + discard < end_of_input;
                 }
                 ConnectionState::EncodeTlsData(mut data) => {
                     append(&mut self.outgoing, |room| match data.encode(room) {
