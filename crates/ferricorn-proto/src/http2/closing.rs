@@ -98,17 +98,14 @@ impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
         self.disconnect_all();
         let last = self.last_stream;
         self.transmit.append(|buffer| frame::write_go_away(buffer, last, error.code(), error.as_str()));
-        self.close(now);
+        self.close();
         self.note_waiting(now);
     }
 
-    /// Nothing more will be said after what waits.
-    fn close(&mut self, now: &Now<'_>) {
+    /// Nothing more will be said after what waits: a GOAWAY at least.
+    fn close(&mut self) {
         self.fate = Fate::Flush;
         self.deadline = None;
-        if self.transmit.is_empty() {
-            self.handle_written(now);
-        }
     }
 
     /// The connection is to end (CON-09). GOAWAY tells so, and what the client had sent before it knew is still served
@@ -244,7 +241,7 @@ impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
     }
 
     /// What came and was not taken goes back to the connection's window.
-    fn forget_body(&mut self, slot: usize) {
+    pub(super) fn forget_body(&mut self, slot: usize) {
         let stream = &mut self.streams[slot];
         (stream.body_due, stream.window_due) = (None, None);
         let receive = &mut stream.receive;
@@ -305,10 +302,10 @@ impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
     }
 
     /// Nobody waits for anything: GOAWAY, and the connection closes.
-    pub(super) fn close_idle(&mut self, now: &Now<'_>) {
+    pub(super) fn close_idle(&mut self) {
         let last = self.last_stream;
         self.transmit.append(|buffer| frame::write_go_away(buffer, last, ErrorCode::NoError, ""));
         self.disconnect_all();
-        self.close(now);
+        self.close();
     }
 }

@@ -71,7 +71,7 @@ impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
             self.deadline = None;
             match kind {
                 TimeoutKind::Linger => self.fate = Fate::Close,
-                _ => self.close_idle(now),
+                _ => self.close_idle(),
             }
             return Some(kind);
         }
@@ -80,7 +80,7 @@ impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
         }
         if has_passed(self.head_due) {
             self.head_due = None;
-            self.close_idle(now);
+            self.close_idle();
             return Some(TimeoutKind::RequestHead);
         }
         if has_passed(self.settings_due) {
@@ -96,7 +96,7 @@ impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
             return None;
         }
         if self.ping.answer_due.take().is_some() {
-            self.close_idle(now);
+            self.close_idle();
             return Some(TimeoutKind::Pong);
         }
         self.ping.next = None;

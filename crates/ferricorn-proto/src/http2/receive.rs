@@ -277,11 +277,12 @@ impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
             self.after_reset(slot)?;
             return Ok(Err(None));
         }
-        if stream.receive.unwanted && !stream.receive.ended {
-            return Ok(Err(None));
-        }
         if stream.receive.ended {
             self.stream_error(head.stream, ErrorCode::StreamClosed)?;
+            return Ok(Err(None));
+        }
+        if stream.receive.unwanted {
+            stream.receive.ended = head.has(frame::END_STREAM);
             return Ok(Err(None));
         }
         let receive = &mut stream.receive;
@@ -397,6 +398,7 @@ impl<B: AsRef<[u8]>, G: Gather> Connection<B, G> {
             stream.abandoned = true;
             stream.exchange.disconnect();
             self.note_changed(slot);
+            self.forget_body(slot);
             self.answer(slot, error.status(), error.as_str(), now);
         } else {
             let id = stream.id;

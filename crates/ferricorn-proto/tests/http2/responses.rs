@@ -4,7 +4,7 @@ use asgi::{Headers, KnownField, Outcome, ResponseStart, SendError};
 use ferricorn_proto::http2::ErrorCode;
 use ferricorn_proto::{Answer, Content, Finished, Limits};
 
-use super::support::{DATA, Driver, END_STREAM, Fields, Got, frame, plain, reset, start};
+use super::support::{DATA, Driver, END_STREAM, Fields, Got, PING, frame, plain, reset, start, window_update};
 
 /// A connection with a request on stream 1.
 fn asked(line: &str, more: &[(&str, &str)]) -> Driver {
@@ -316,6 +316,103 @@ fn a_body_above_the_limit_is_refused() {
         assert_eq!(got.last(), Some(&Got::Reset(1, ErrorCode::NoError as u32)));
         // The application is told that the client is gone.
         assert!(fields.len() == 1 || driver.connection.disconnected(1) && driver.changed() == [1]);
+    }
+}
+
+/// RFC 9113 section 8.1: what still comes of the request does not take its answer away. While that waited for a window, the
+/// next frame of data reset the stream.
+#[test]
+fn http2_8_1_an_answer_that_waits_outlives_what_still_comes() {
+    for ends in [false, true] {
+        let mut driver = Driver::open_with(Limits { body: Some(10), ..plain() }, &[(4, 0)]);
+        let half = frame(DATA, 0, 1, &[0; 16_384]).repeat(64);
+        let more = [frame(DATA, 0, 1, b"more"), frame(DATA, u8::from(ends), 1, b"")];
+        let post = driver.request(1, "POST /", &[], false);
+        driver.feed(&[post, frame(DATA, 0, 1, b"eleven byte"), half, more.concat()].concat());
+        let got = driver.take();
+        assert!(matches!(&got[0], Got::Headers(1, fields, false) if fields.starts_with(":status: 413")), "{got:?}");
+        assert!(matches!(&got[1..], [Got::WindowUpdate(0, _)]), "{got:?}");
+        driver.feed(&window_update(1, 1000));
+        let got = driver.take();
+        assert!(matches!(&got[0], Got::Data(1, _, true)), "{got:?}");
+        let asked_to_stop = [Got::Reset(1, ErrorCode::NoError as u32)];
+        assert_eq!(got[1..], asked_to_stop[usize::from(ends)..]);
+        driver.connection.release(1);
+        assert!(driver.connection.is_idle());
+    }
+}
+
+/// A body of a promised length, of which the application waits for every part.
+#[test]
+fn a_promised_body_is_taken_as_it_comes() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    let post = driver.request(1, "POST /", &[("content-length", "20")], false);
+    driver.feed(&post);
+    let now = driver.now();
+    let mut taken = Vec::new();
+    for (part, end) in [(&[1; 7][..], false), (&[2; 12], false), (&[3; 1], true)] {
+        driver.connection.want_body(1, &now);
+        // The next frame comes with it, and is none of it.
+        driver.feed(&[frame(DATA, u8::from(end), 1, part), frame(PING, 0, 0, &[0; 8])].concat());
+        let (body, ended) = driver.take_body(1).unwrap();
+        assert_eq!(ended, end);
+        taken.extend(body);
+    }
+    assert_eq!(taken, [&[1; 7][..], &[2; 12], &[3; 1]].concat());
+}
+
+/// Whoever speaks of a stream that is no more, or of none at all, changes nothing.
+#[test]
+fn nothing_comes_of_a_stream_that_is_not_there() {
+    let mut driver = asked("GET /", &[]);
+    let now = driver.now();
+    driver.connection.set_response_field(99, b"x", b"y");
+    driver.connection.want_body(99, &now);
+    driver.connection.refuse(99, 503, &now);
+    driver.connection.respond(99, &Answer { status: 200, text: "ok", location: None, close: false }, &now);
+    driver.connection.release(99);
+    assert_eq!(driver.connection.finish(99, Outcome::Returned, &now), Finished::Disconnected);
+    assert!(matches!(
+        driver.connection.websocket_accept(99, None, &Headers::new(), &now),
+        Err(SendError::Disconnected)
+    ));
+    assert!(driver.connection.websocket(99).is_none() && driver.connection.take_websocket(99).is_none());
+    assert!(driver.take_body(99).is_none() && driver.connection.request_complete(99));
+    assert_eq!((driver.frames(), driver.connection.unsent(99)), (Vec::new(), 0));
+    driver.respond(1, 204, &[], b"");
+    assert_eq!(driver.frames().len(), 1);
+}
+
+/// HDR-14: a `date` of the operator's is in place of the server's, and one of the application's in place of both.
+#[test]
+fn hdr_14_the_application_s_date_goes_ahead_of_the_operator_s() {
+    let common =
+        Headers::from_iter([("date", "operator's"), ("server", "operator's"), ("connection", "close")]).unwrap();
+    let limits = Limits { headers: common, ..Limits::default() };
+    let mut driver = Driver::open_with(limits, &[]);
+    for (stream, fields, expected) in [
+        (1, &[][..], ":status: 204\ndate: operator\\'s\nserver: operator\\'s"),
+        (3, &[("date", "own"), ("server", "own")], ":status: 204\ndate: own\nserver: own"),
+    ] {
+        driver.get(stream, "/");
+        driver.respond(stream, 204, fields, b"");
+        assert_eq!(driver.frames(), [Got::Headers(stream, expected.to_owned(), true)]);
+    }
+}
+
+/// HDR-06: where there is no :authority, `host` has to be one.
+#[test]
+fn a_host_that_is_none_is_refused() {
+    for fields in [&[("host", "a b")][..], &[("host", "a"), ("host", "a")]] {
+        let mut driver = Driver::open_with(plain(), &[]);
+        let fields = [&[(":method", "GET"), (":scheme", "http"), (":path", "/")], fields].concat();
+        let bytes = driver.headers_frame(1, &fields, true);
+        driver.feed(&bytes);
+        let got = driver.take();
+        assert!(
+            matches!(&got[0], Got::Headers(1, fields, _) if fields.starts_with(":status: 400")),
+            "{fields:?} {got:?}"
+        );
     }
 }
 
