@@ -51,6 +51,19 @@ fn a_client_has_a_second_to_answer_the_ping() {
     assert_eq!(driver.frames(), []);
 }
 
+/// An answer to a ping that was not sent, or that comes a second time, says nothing.
+#[test]
+fn http2_6_7_an_answer_that_nobody_waits_for() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    driver.get(1, "/");
+    driver.feed(&frame(PING, ACK, 0, b"goingawa"));
+    driver.feed(&frame(PING, ACK, 0, b"whatever"));
+    assert_eq!(driver.frames(), []);
+    driver.connection.drain(Drain::Patient);
+    driver.feed(&frame(PING, ACK, 0, b"goingawa").repeat(2));
+    assert_eq!(driver.frames(), [away(ALL), Got::Ping(b"goingawa".to_vec()), away(1)]);
+}
+
 #[test]
 fn a_quick_drain_closes_what_is_idle() {
     let mut driver = Driver::open_with(plain(), &[]);

@@ -178,6 +178,26 @@ fn header_blocks_are_not_interrupted() {
     ends(ErrorCode::CompressionError, "4.3", |_| frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0xff]));
 }
 
+/// RFC 9113 section 4.3, RFC 7541: GOAWAY says what is wrong with a block.
+#[test]
+fn http2_4_3_blocks_that_cannot_be_decoded() {
+    let cases: [(&[u8], &str); 6] = [
+        (&[0xff], "a header block ends inside of a field"),
+        (&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], "a header block has an integer that is too large"),
+        (&[0x80], "a header block refers to a field that is in no table"),
+        (&[0, 0x81, 0], "a header block has a string that is no Huffman code"),
+        (&[0x3f, 0xe2, 0x1f], "a header block makes its table larger than announced, or changes its size too late"),
+        (&[0x82, 0x20], "a header block makes its table larger than announced, or changes its size too late"),
+    ];
+    for (block, text) in cases {
+        let mut driver = Driver::open_with(plain(), &[]);
+        driver.feed(&frame(HEADERS, END_HEADERS | END_STREAM, 1, block));
+        let Some(Event::Broken(error)) = driver.events.last() else { panic!("{block:?}") };
+        assert_eq!((error.code(), error.to_string().as_str()), (ErrorCode::CompressionError, text));
+        assert!(matches!(driver.take().last(), Some(Got::GoAway(_, 9, _))));
+    }
+}
+
 #[test]
 fn settings_have_their_values() {
     for (name, value) in [(2, 2), (5, 16_383), (5, 1 << 24), (8, 2), (9, 2)] {

@@ -440,3 +440,35 @@ fn messages_are_compressed() {
     assert_eq!(receive(&mut driver), Some(ReceiveEvent::WebSocketConnect));
     assert_eq!(receive(&mut driver), text(&long));
 }
+
+/// WS-19: what belongs to a WebSocket is refused on any other stream, and ahead of its handshake's answer.
+#[test]
+fn events_of_a_websocket_have_their_place() {
+    let mut driver = asked(&[]);
+    let now = driver.now();
+    let message = || Message::<Vec<u8>, String>::Text("early".to_owned());
+    assert!(matches!(driver.connection.websocket_send(1, message(), &now), Err(SendError::OutOfOrder { .. })));
+    driver.get(3, "/");
+    assert!(matches!(driver.connection.websocket_send(3, message(), &now), Err(SendError::OutOfOrder { .. })));
+    let accepted = driver.connection.websocket_accept(3, None, &Headers::new(), &now);
+    assert!(matches!(accepted, Err(SendError::OutOfOrder { .. })));
+    assert!(matches!(driver.connection.websocket_close(3, 1000, "", &now), Err(SendError::OutOfOrder { .. })));
+    assert_eq!(driver.frames(), []);
+    driver.respond(3, 204, &[], b"");
+    assert_eq!(driver.frames().len(), 1);
+}
+
+/// A connection with nothing but WebSockets, which are quiet, gives memory back and goes on.
+#[test]
+fn quiet_websockets_give_their_memory_back() {
+    let mut driver = accepted();
+    driver.feed(&data(&client(0x82, &[7; 16_000])));
+    assert!(receive(&mut driver).is_some());
+    assert!(driver.connection.is_idle());
+    driver.connection.release_memory();
+    driver.feed(&data(&client(0x81, b"again")));
+    assert_eq!(receive(&mut driver), text("again"));
+    let now = driver.now();
+    driver.connection.websocket_send(1, Message::<Vec<u8>, String>::Text("echo".to_owned()), &now).unwrap();
+    assert_eq!(driver.frames(), [sent(b"\x81\x04echo", false)]);
+}
