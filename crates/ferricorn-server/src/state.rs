@@ -180,9 +180,10 @@ impl<A: Application> State<A> {
         })
     }
 
-    /// Takes down what the poller told of a connection.
-    pub(crate) fn note(&mut self, key: Key, readiness: Readiness) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
+    /// Takes down what the poller told of a connection. Whether somebody who waits for that is woken: then there is nothing
+    /// to be done for the connection before they have looked.
+    pub(crate) fn note(&mut self, key: Key, readiness: Readiness) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else { return true };
         connection.quiet = false;
         if readiness.readable {
             connection.set_readable();
@@ -208,6 +209,7 @@ impl<A: Application> State<A> {
         if readiness.broken || readiness.read_closed || to_write || waits_for_input {
             self.enqueue(key);
         }
+        waits_for_input
     }
 
     pub(crate) fn wake_receive(&mut self, id: ExchangeId) {

@@ -258,7 +258,9 @@ impl<A: Application, H: Host> Worker<A, H> {
         let key = {
             let state = &mut *self.state.borrow_mut();
             let Some(key) = state.connections.key_at(readiness.token as u32) else { return };
-            state.note(key, readiness);
+            if state.note(key, readiness) {
+                return;
+            }
             key
         };
         self.advance(key);
