@@ -406,8 +406,15 @@ impl<A: Application, H: Host> Worker<A, H> {
             self.flush_late();
             self.application.wake(exchange, wake);
         }
-        if !wakes.is_empty() {
-            self.application.woken();
+        if wakes.is_empty() {
+            return;
+        }
+        self.application.woken();
+        let state = &mut *self.state.borrow_mut();
+        if state.wakes.is_empty() {
+            // Keeps the memory of the list.
+            state.wakes = wakes;
+            state.wakes.clear();
         }
     }
 
