@@ -320,7 +320,9 @@ impl<A: Application> State<A> {
     pub(crate) fn finish(&mut self, id: ExchangeId, outcome: Outcome) -> Finished {
         self.running -= 1;
         self.row.set(Cell::IN_FLIGHT, self.running as u64);
-        self.orphans.remove(&id);
+        if !self.orphans.is_empty() {
+            self.orphans.remove(&id);
+        }
         let (key, number) = (key_of(id), id.sequence);
         let now = self.clock.now();
         let Some(connection) = self.connections.get_mut(key) else { return Finished::Disconnected };
