@@ -293,6 +293,6 @@ impl Application for PythonApplication {
 
     fn poll(&self) {
         self.instant_answers.set(0);
-        Python::attach(|py| self.returning.clear(py));
+        self.returning.clear();
     }
 }

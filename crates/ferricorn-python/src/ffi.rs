@@ -3,6 +3,7 @@
 mod callable;
 mod growing_bytes;
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
@@ -275,12 +276,14 @@ pub(crate) struct Returning {
     /// Whether it pays: before Python 3.12 the interpreter makes no object of the exception unless somebody looks; and
     /// without its lock nobody knows who has the last one.
     again: bool,
+    /// Whether it has a value.
+    carries: Cell<bool>,
 }
 
 impl Returning {
     pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
         let exception = py.get_type::<PyStopIteration>().call0()?.unbind();
-        Ok(Self { exception, again: py.version_info() >= (3, 12) && has_lock(py)? })
+        Ok(Self { exception, again: py.version_info() >= (3, 12) && has_lock(py)?, carries: Cell::new(false) })
     }
 
     /// The exception that carries `value`.
@@ -292,15 +295,22 @@ impl Returning {
             unsafe { ffi::PyErr_SetObject(ffi::PyExc_StopIteration, value.as_ptr()) };
             return PyErr::fetch(py);
         }
+        self.carries.set(true);
         self.set_value(py, value);
         PyErr::from_value(exception.clone())
     }
 
-    /// Lets go of the last value.
-    pub(crate) fn clear(&self, py: Python<'_>) {
-        if self.again && reference_count(self.exception.bind(py)) == 1 {
-            self.set_value(py, py.None().into_bound(py));
+    /// Lets go of the last value. Called without the interpreter at hand, which takes time where there is nothing to do.
+    pub(crate) fn clear(&self) {
+        if !self.carries.get() {
+            return;
         }
+        Python::attach(|py| {
+            if reference_count(self.exception.bind(py)) == 1 {
+                self.carries.set(false);
+                self.set_value(py, py.None().into_bound(py));
+            }
+        });
     }
 
     fn set_value(&self, py: Python<'_>, value: Bound<'_, PyAny>) {
