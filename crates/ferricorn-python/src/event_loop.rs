@@ -76,12 +76,15 @@ impl EventLoop {
         match &self.current {
             Current::Functions { enter, .. } => enter.bind(task.py()).call1((&self.event_loop, task)).map(drop),
             Current::Tasks { tasks, is_entered } => {
-                let tasks = tasks.bind(task.py());
-                if !is_entered.get() && tasks.contains(&self.event_loop)? {
+                let (tasks, event_loop) = (tasks.bind(task.py()), self.event_loop.bind(task.py()));
+                if is_entered.get() {
+                    return tasks.set_item(event_loop, task);
+                }
+                if !tasks.set_default(event_loop, task)? {
                     return Err(PyRuntimeError::new_err("another task runs"));
                 }
                 is_entered.set(true);
-                tasks.set_item(&self.event_loop, task)
+                Ok(())
             }
         }
     }
