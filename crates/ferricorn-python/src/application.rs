@@ -20,7 +20,7 @@ use crate::ffi::{self, Returning};
 use crate::host::Process;
 use crate::scope::{Memory, Scopes};
 use crate::send::{Body, ClientDisconnected, Start};
-use crate::task;
+use crate::task::{self, Call};
 use crate::waiter::Waiter;
 
 /// After so many answers without a wait, one waits for a turn of the loop: an application that never really waits must
@@ -67,6 +67,8 @@ pub(crate) struct PythonApplication {
     tasks: RefCell<FxHashMap<ExchangeId, Py<PyAny>>>,
     /// What calls of `receive` and `send` wait on.
     waiting: RefCell<FxHashMap<ExchangeId, Waiting>>,
+    /// What ran a call that has ended, for another one.
+    pub(crate) spare_call: Cell<Option<Py<Call>>>,
     /// Whether the event loop itself has called the worker, so that no task runs and another can be resumed.
     on_loop: Cell<bool>,
     /// Whether the server has cancelled what ran.
@@ -96,6 +98,7 @@ impl PythonApplication {
             start: RefCell::default(),
             tasks: RefCell::default(),
             waiting: RefCell::default(),
+            spare_call: Cell::new(None),
             on_loop: Cell::new(false),
             cancelling: Cell::new(false),
             instant_answers: Cell::new(0),
@@ -121,7 +124,7 @@ impl PythonApplication {
         let receive = self.exchanges.receive(py, &server, exchange, is_websocket)?;
         let send = self.exchanges.send(py, &server, exchange)?;
         let coroutine = self.callable.bind(py).call1((scope, &receive, &send))?;
-        match task::start(&self.event_loop, server, exchange, coroutine)? {
+        match task::start(&server, exchange, coroutine)? {
             Some(task) => {
                 self.tasks.borrow_mut().insert(exchange, task.unbind());
             }

@@ -16,7 +16,7 @@
 //! task.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use asgi::ExchangeId;
 use pyo3::exceptions::asyncio::CancelledError;
@@ -26,8 +26,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::application::Server;
-use crate::event_loop::EventLoop;
 use crate::ffi::{self, Step, ThreadBound};
+use crate::send;
 use crate::waiter::Waiter;
 
 /// Starts the call, and gives its task where it has not ended at once.
@@ -35,26 +35,29 @@ use crate::waiter::Waiter;
 /// # Errors
 /// Where the application returned no awaitable, or the task cannot be made.
 pub(crate) fn start<'py>(
-    event_loop: &EventLoop,
-    server: Rc<Server>,
+    server: &Rc<Server>,
     exchange: ExchangeId,
     awaitable: Bound<'py, PyAny>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let py = awaitable.py();
+    let (py, application) = (awaitable.py(), server.application());
     let coroutine = if ffi::is_coroutine(&awaitable) { awaitable } else { iterator(&awaitable)? };
-    let state = CallState {
-        server,
-        exchange,
-        coroutine: coroutine.unbind(),
-        ended: Cell::new(false),
-        parking: RefCell::new(None),
-        is_parked: Cell::new(false),
-        handed: RefCell::new(None),
+    let call = match application.spare_call.take() {
+        Some(call) => call.into_bound(py),
+        None => Bound::new(py, Call(ThreadBound::new(CallState::new(py, server))))?,
     };
-    let call = Bound::new(py, Call(ThreadBound::new(state)))?;
-    let task = event_loop.task(py, call.clone().into_any())?;
-    let ended = call.get().0.get()?.ended.get();
-    Ok((!ended).then_some(task))
+    let state = call.get().0.get()?;
+    state.begin(exchange, coroutine.unbind());
+    let task = application.event_loop.task(py, call.clone().into_any())?;
+    if !state.ended.get() {
+        return Ok(Some(task));
+    }
+    drop(task);
+    if application.is_ours_alone(&call) {
+        // Nobody has kept it or its task: it serves another call.
+        state.coroutine.replace(py.None());
+        application.spare_call.set(Some(call.unbind()));
+    }
+    Ok(None)
 }
 
 fn iterator<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -71,9 +74,10 @@ pub(crate) struct Call(ThreadBound<CallState>);
 
 /// One call of the application.
 struct CallState {
-    server: Rc<Server>,
-    exchange: ExchangeId,
-    coroutine: Py<PyAny>,
+    /// Its application keeps one that has ended.
+    server: Weak<Server>,
+    exchange: Cell<ExchangeId>,
+    coroutine: RefCell<Py<PyAny>>,
     ended: Cell<bool>,
     /// What the task waits on while it is parked.
     parking: RefCell<Option<Py<Waiter>>>,
@@ -112,15 +116,16 @@ impl Call {
         // A task that is not parked runs, or will: then it sees for itself.
         let Some(parking) = state.parking(py).filter(|_| state.is_parked.get()) else { return Ok(()) };
         let parking = parking.bind(py);
-        let (task, context) = (state.server.application().task(py, state.exchange), parking.get().context(py)?);
+        let Some(server) = state.server.upgrade() else { return Ok(()) };
+        let (task, context) = (server.application().task(py, state.exchange.get()), parking.get().context(py)?);
         let (Some(task), Some(context)) = (task, context) else { return Ok(()) };
         if !at_once {
             return Waiter::resume_task(parking, None);
         }
-        let event_loop = &state.server.application().event_loop;
+        let event_loop = &server.application().event_loop;
         let step = ffi::in_context(context.bind(py), || {
             event_loop.enter(task.bind(py))?;
-            let step = ffi::resume(state.coroutine.bind(py));
+            let step = state.resume(py);
             event_loop.leave(task.bind(py));
             PyResult::Ok(step)
         });
@@ -161,6 +166,33 @@ impl Call {
 }
 
 impl CallState {
+    fn new(py: Python<'_>, server: &Rc<Server>) -> Self {
+        Self {
+            server: Rc::downgrade(server),
+            exchange: Cell::new(ExchangeId { slot: 0, generation: 0, sequence: 0 }),
+            coroutine: RefCell::new(py.None()),
+            ended: Cell::new(false),
+            parking: RefCell::new(None),
+            is_parked: Cell::new(false),
+            handed: RefCell::new(None),
+        }
+    }
+
+    fn begin(&self, exchange: ExchangeId, coroutine: Py<PyAny>) {
+        self.exchange.set(exchange);
+        self.coroutine.replace(coroutine);
+        self.ended.set(false);
+    }
+
+    fn resume<'py>(&self, py: Python<'py>) -> Step<'py> {
+        ffi::resume(self.coroutine.borrow().bind(py))
+    }
+
+    /// The application's coroutine.
+    fn coroutine<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        self.coroutine.borrow().bind(py).clone()
+    }
+
     fn parking(&self, py: Python<'_>) -> Option<Py<Waiter>> {
         self.parking.borrow().as_ref().map(|parking| parking.clone_ref(py))
     }
@@ -173,7 +205,8 @@ impl CallState {
         {
             return Ok(parking.into_any());
         }
-        let parking = Py::new(py, Waiter::new(self.server.application().event_loop.object(py)))?;
+        let Some(server) = self.server.upgrade() else { return Err(send::disconnected()) };
+        let parking = Py::new(py, Waiter::new(server.application().event_loop.object(py)))?;
         self.parking.replace(Some(parking.clone_ref(py)));
         Ok(parking.into_any())
     }
@@ -193,8 +226,10 @@ impl CallState {
     }
 
     fn end(&self, py: Python<'_>, error: Option<&PyErr>) {
-        if !self.ended.replace(true) {
-            self.server.application().ended(py, &self.server, self.exchange, error);
+        if !self.ended.replace(true)
+            && let Some(server) = self.server.upgrade()
+        {
+            server.application().ended(py, &server, self.exchange.get(), error);
         }
     }
 
@@ -219,7 +254,7 @@ impl Call {
         let state = slf.get().0.get()?;
         match state.unpark() {
             Some(handed) => handed.into_result(),
-            None => Self::after_own(slf, ffi::resume(state.coroutine.bind(slf.py()))),
+            None => Self::after_own(slf, state.resume(slf.py())),
         }
     }
 
@@ -227,7 +262,7 @@ impl Call {
         let (py, state) = (slf.py(), slf.get().0.get()?);
         match state.unpark() {
             Some(handed) => handed.into_result()?.ok_or_else(|| PyStopIteration::new_err(())),
-            None => Self::after_call(slf, state.coroutine.bind(py).call_method1(intern!(py, "send"), (value,))),
+            None => Self::after_call(slf, state.coroutine(py).call_method1(intern!(py, "send"), (value,))),
         }
     }
 
@@ -241,18 +276,18 @@ impl Call {
             Some(Handed::Yielded(value)) if cancelled(value.bind(py))? => return Ok(value),
             _ => {}
         }
-        Self::after_call(slf, state.coroutine.bind(py).call_method1(intern!(py, "throw"), args.clone()))
+        Self::after_call(slf, state.coroutine(py).call_method1(intern!(py, "throw"), args.clone()))
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.0.get()?.coroutine.bind(py).call_method0(intern!(py, "close"))?;
+        self.0.get()?.coroutine(py).call_method0(intern!(py, "close"))?;
         Ok(())
     }
 
     /// Whatever else is asked of it (`cr_frame`, `__qualname__`, ...) is asked of the application's coroutine.
     fn __getattr__<'py>(&self, name: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = name.py();
-        self.0.get()?.coroutine.bind(py).getattr(name.cast::<pyo3::types::PyString>()?)
+        self.0.get()?.coroutine(py).getattr(name.cast::<pyo3::types::PyString>()?)
     }
 }
 
