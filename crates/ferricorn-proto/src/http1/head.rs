@@ -235,14 +235,17 @@ impl HeadReader {
     }
 }
 
+/// The length of every HTTP-version (RFC 9112 section 2.3).
+const VERSION: usize = "HTTP/1.1".len();
+
 /// `method SP request-target SP HTTP-version` (RFC 9112 section 3), with exactly these spaces.
 fn read_request_line(line: &[u8]) -> Result<RequestLine, RequestError> {
     let method_end = semantics::token_length(line);
     if method_end == 0 || line.get(method_end) != Some(&b' ') {
         return Err(if line.contains(&b' ') { RequestError::Method } else { RequestError::RequestLine });
     }
-    let target_end =
-        memchr::memrchr(b' ', line).filter(|&end| end > method_end + 1).ok_or(RequestError::RequestLine)?;
+    let space = line.len().checked_sub(VERSION + 1).filter(|&at| at > method_end + 1 && line[at] == b' ');
+    let target_end = space.ok_or(RequestError::RequestLine)?;
     let version = read_version(&line[target_end + 1..])?;
     if !semantics::is_target(&line[method_end + 1..target_end]) {
         return Err(RequestError::Target);
