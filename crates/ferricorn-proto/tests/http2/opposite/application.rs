@@ -232,8 +232,13 @@ impl Server {
         }
         let mut slices = [std::io::IoSlice::new(&[]); 4];
         let Piece::Bytes(count) = transmit.next(&mut slices) else { panic!("a file reached the wire") };
-        let length = slices[..count].iter().map(|slice| slice.len()).sum();
-        let bytes: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.iter().copied()).take(cut(length)).collect();
+        let mut left = cut(slices[..count].iter().map(|slice| slice.len()).sum());
+        let mut bytes = Vec::with_capacity(left);
+        for slice in &slices[..count] {
+            let taken = left.min(slice.len());
+            bytes.extend_from_slice(&slice[..taken]);
+            left -= taken;
+        }
         transmit.consume(bytes.len());
         let now = self.now();
         self.connection.handle_written(&now);

@@ -93,8 +93,8 @@ fn many_fields() {
 /// RFC 9113 section 6.10: lists that are longer than a frame, with and without a body behind them.
 #[test]
 fn http2_6_10_long_lists_go_on_in_continuations() {
-    for chops in [Chops::Whole, Chops::Random(34), Chops::Random(35)] {
-        for length in [16_300, 16_384, 16_385, 32_768, 33_000, 60_000] {
+    for chops in [Chops::Whole, Chops::Random(34)] {
+        for length in [16_300, 16_384, 33_000, 60_000] {
             let value = |byte: u8| vec![byte; length];
             for byte in [b'a', b'~', 0xe4] {
                 let long = both(&vec![("x-long".to_owned(), value(byte)), ("x-short".to_owned(), b"y".to_vec())]);
@@ -187,7 +187,7 @@ fn http2_8_1_trailers_both_ways() {
     for chops in CHOPS {
         for te in [&[("te", "trailers")][..], &[]] {
             let mut exchanges = Vec::new();
-            for parts in [vec![], vec![b"".to_vec()], vec![b"one".to_vec()], vec![vec![b'x'; 20_000]; 5]] {
+            for parts in [vec![], vec![b"".to_vec()], vec![b"one".to_vec()], vec![vec![b'x'; chops.scale(20_000)]; 5]] {
                 for trailers in [kept.clone(), Fields::new()] {
                     let mut exchange = Exchange::echo(&parts);
                     exchange.fields = fields(te);
@@ -215,7 +215,9 @@ fn http2_8_1_early_hints() {
         for hints in
             [vec![vec!["</a.css>; rel=preload"]], vec![vec!["</a>", "</b>"], vec!["</c>"], vec!["</a>", "</b>"]]]
         {
-            for mut exchange in [Exchange::get(b"hello"), Exchange::echo(&[vec![b'x'; 70_000]]), Exchange::get(b"")] {
+            for mut exchange in
+                [Exchange::get(b"hello"), Exchange::echo(&[vec![b'x'; chops.scale(70_000)]]), Exchange::get(b"")]
+            {
                 exchange.answer.hints = hints.clone();
                 exchanges.push(exchange);
             }

@@ -1,10 +1,13 @@
 //! Whatever both sides send, through whatever windows and tables, in whatever chops: the other side sees just that.
 
-use ferricorn_proto::{Limits, http2};
+use std::time::Duration;
+
+use ferricorn_proto::{Drain, Limits, http2};
+use h2::Reason;
 use proptest::prelude::*;
 
 use super::super::support::plain;
-use super::exchange::{Answer, Exchange, Fields, bytes};
+use super::exchange::{Answer, Exchange, Failure, Fields, bytes};
 use super::wire::Chops;
 use super::world::{World, builder};
 
@@ -80,6 +83,88 @@ fn some_limits() -> impl Strategy<Value = http2::Limits> {
     )
 }
 
+/// What becomes of a connection while exchanges go on.
+#[derive(Clone, Debug)]
+enum Act {
+    /// So many turns pass.
+    Turns(usize),
+    Begin(Exchange),
+    /// The client gives one of those that have begun up.
+    GiveUp(usize),
+    /// Time passes: less than any deadline.
+    Time(u64),
+    Drain(Drain),
+    /// The application sleeps, or wakes.
+    Sleep(bool),
+    /// Nothing reaches the client, or all does.
+    Hold(bool),
+}
+
+fn some_acts() -> impl Strategy<Value = Vec<Act>> {
+    let drain = prop_oneof![Just(Drain::Patient), Just(Drain::Quick)];
+    let act = prop_oneof![
+        12 => (0..20_usize).prop_map(Act::Turns),
+        12 => some_exchange().prop_map(Act::Begin),
+        6 => (0..30_usize).prop_map(Act::GiveUp),
+        2 => (0..3000_u64).prop_map(Act::Time),
+        1 => drain.prop_map(Act::Drain),
+        3 => any::<bool>().prop_map(Act::Sleep),
+        3 => any::<bool>().prop_map(Act::Hold),
+    ];
+    proptest::collection::vec(act, 1..40)
+}
+
+/// Does what is said; which exchanges were given up, and whether the server drains.
+fn perform(world: &mut World, acts: Vec<Act>) -> (Vec<usize>, bool) {
+    let (mut given_up, mut drains) = (Vec::new(), false);
+    for act in acts {
+        let begun = world.server.book.len();
+        match act {
+            Act::Turns(turns) => world.run_for(turns),
+            Act::Begin(exchange) => _ = world.begin(exchange),
+            Act::GiveUp(which) if begun > 0 => {
+                world.give_up(which % begun);
+                given_up.push(which % begun);
+            }
+            Act::GiveUp(_) => {}
+            Act::Time(time) if begun > given_up.len() => _ = world.server.pass(Duration::from_millis(time)),
+            Act::Time(_) => {}
+            Act::Drain(drain) => {
+                world.server.connection.drain(drain);
+                drains = true;
+            }
+            Act::Sleep(sleeps) => world.server.is_asleep = sleeps,
+            Act::Hold(false) => world.wire.borrow_mut().let_go(),
+            Act::Hold(true) => world.wire.borrow_mut().is_held = true,
+        }
+    }
+    world.server.is_asleep = false;
+    world.wire.borrow_mut().let_go();
+    world.run();
+    (given_up, drains)
+}
+
+/// What was given up is gone or was whole before; of what a drain left out, or was refused, the application has seen nothing;
+/// all else is as it was sent.
+fn check(world: &World, given_up: &[usize], drains: bool) {
+    assert_eq!((world.server.broken, &world.server.refused[..]), (None, &[][..]));
+    for number in 0..world.server.book.len() {
+        let answered = world.answered(number);
+        if given_up.contains(&number) && !answered.over {
+            let expected = world.server.book[number].asked(number).finished;
+            let asked = world.find_asked(number);
+            assert!(asked.is_none_or(|asked| asked.gone || asked.finished == expected), "exchange {number}");
+        } else if let Some(Failure::GoAway(reason)) = answered.failure {
+            assert!(drains && reason == Reason::NO_ERROR && world.find_asked(number).is_none(), "exchange {number}");
+        } else if answered.failure == Some(Failure::Reset(Reason::REFUSED_STREAM)) {
+            // A call goes on for a while when its client has given it up, and takes the place of another.
+            assert!(!given_up.is_empty() && world.find_asked(number).is_none(), "exchange {number}");
+        } else {
+            world.check_one(number);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -101,5 +186,24 @@ proptest! {
         world.run();
         world.check();
         world.end();
+    }
+
+    #[test]
+    fn what_ends_early_leaves_the_others_alone(
+        acts in some_acts(),
+        chops in some_chops(),
+        (window, table, frame) in some_client(),
+        limits in some_limits(),
+    ) {
+        let mut builder = builder();
+        builder.initial_window_size(window).header_table_size(table).max_frame_size(frame);
+        let limits = Limits { http2: Some(limits.into()), ..plain() };
+        let mut world = World::new(limits, &builder, chops);
+        world.run();
+        let (given_up, drains) = perform(&mut world, acts);
+        check(&world, &given_up, drains);
+        world.sender = None;
+        world.run();
+        world.check_end();
     }
 }

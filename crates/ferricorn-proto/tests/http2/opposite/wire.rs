@@ -19,6 +19,13 @@ pub enum Chops {
     Random(u64),
 }
 
+impl Chops {
+    /// So many bytes, or what takes as long where they come one by one.
+    pub fn scale(self, length: usize) -> usize {
+        if matches!(self, Self::Single) { length / 50 } else { length }
+    }
+}
+
 /// Says where the next cut is.
 #[derive(Debug)]
 pub struct Cutter {
@@ -84,7 +91,7 @@ impl Wire {
         let length = self.to_server.len();
         let taken = if length == 0 { 0 } else { self.cutter.cut(length) };
         self.moved += taken as u64;
-        self.to_server.drain(..taken).collect()
+        split(&mut self.to_server, taken)
     }
 
     /// Bytes of the server's.
@@ -112,6 +119,17 @@ impl Wire {
     }
 }
 
+/// The first `length` bytes.
+fn split(bytes: &mut VecDeque<u8>, length: usize) -> Vec<u8> {
+    let (first, second) = bytes.as_slices();
+    let taken = match first.get(..length) {
+        Some(taken) => taken.to_vec(),
+        None => [first, &second[..length - first.len()]].concat(),
+    };
+    bytes.drain(..length);
+    taken
+}
+
 /// The client's end.
 #[derive(Clone, Debug)]
 pub struct End(pub Rc<RefCell<Wire>>);
@@ -127,7 +145,7 @@ impl AsyncRead for End {
         if length > 0 {
             let taken = wire.cutter.cut(length);
             wire.moved += taken as u64;
-            wire.to_client.drain(..taken).for_each(|byte| buffer.put_slice(&[byte]));
+            buffer.put_slice(&split(&mut wire.to_client, taken));
         } else if !wire.server_ended {
             wire.reader = Some(cx.waker().clone());
             return Poll::Pending;

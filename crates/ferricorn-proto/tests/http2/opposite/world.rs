@@ -37,7 +37,8 @@ pub struct World {
     pub sender: Option<SendRequest<Bytes>>,
     pub wire: Rc<RefCell<Wire>>,
     pub idle: Idle,
-    tasks: Vec<Task>,
+    /// Those that are exchanges have their number.
+    tasks: Vec<(Option<usize>, Task)>,
     flag: Arc<Flag>,
     answered: Vec<Rc<RefCell<Answered>>>,
 }
@@ -80,7 +81,12 @@ impl World {
     }
 
     pub fn spawn(&mut self, task: impl Future<Output = ()> + 'static) {
-        self.tasks.push(Box::pin(task));
+        self.tasks.push((None, Box::pin(task)));
+    }
+
+    /// The client drops all that it has of an exchange, which resets it, unless it is over.
+    pub fn give_up(&mut self, number: usize) {
+        self.tasks.retain(|(other, _)| *other != Some(number));
     }
 
     /// Begins an exchange; its number.
@@ -90,7 +96,8 @@ impl World {
         let answered = Rc::new(RefCell::new(Answered::default()));
         self.server.book.push(Rc::clone(&exchange));
         self.answered.push(Rc::clone(&answered));
-        self.spawn(fetch(self.sender(), exchange, number, self.idle.clone(), answered));
+        let task = fetch(self.sender(), exchange, number, self.idle.clone(), answered);
+        self.tasks.push((Some(number), Box::pin(task)));
         number
     }
 
@@ -106,10 +113,15 @@ impl World {
 
     /// What the application has seen of an exchange, whose call has ended.
     pub fn asked(&self, number: usize) -> &Asked {
+        self.find_asked(number).unwrap_or_else(|| panic!("exchange {number} has not ended"))
+    }
+
+    /// The same, if there was such a call.
+    pub fn find_asked(&self, number: usize) -> Option<&Asked> {
         let mut seen = self.server.asked.iter().filter(|(other, _)| *other == number);
-        let (_, asked) = seen.next().unwrap_or_else(|| panic!("exchange {number} has not ended"));
+        let (_, asked) = seen.next()?;
         assert!(seen.next().is_none(), "exchange {number} was seen twice");
-        asked
+        Some(asked)
     }
 
     /// Goes on until nothing moves, and nobody waits for that.
@@ -120,6 +132,11 @@ impl World {
             }
         }
         panic!("there is no end to it");
+    }
+
+    /// So many turns, or fewer where nothing moves any more.
+    pub fn run_for(&mut self, turns: usize) {
+        let _ = (0..turns).all(|_| self.turn(false));
     }
 
     /// Everything has one turn; whether anything moved.
@@ -135,7 +152,7 @@ impl World {
             self.wire.borrow_mut().client_ended = true;
         }
         let mut ended = false;
-        self.tasks.retain_mut(|task| {
+        self.tasks.retain_mut(|(_, task)| {
             let is_over = task.as_mut().poll(&mut cx).is_ready();
             ended |= is_over;
             !is_over
@@ -185,16 +202,25 @@ impl World {
     /// Every exchange has been seen on both sides as it was sent.
     pub fn check(&self) {
         assert_eq!((self.server.broken, &self.server.refused[..]), (None, &[][..]));
-        for (number, exchange) in self.server.book.iter().enumerate() {
-            same(number, &self.answered(number), &exchange.answered(), |seen| &mut seen.body);
-            same(number, self.asked(number), &exchange.asked(number), |seen| &mut seen.body);
-        }
+        (0..self.server.book.len()).for_each(|number| self.check_one(number));
+    }
+
+    /// An exchange has been seen on both sides as it was sent.
+    pub fn check_one(&self, number: usize) {
+        let exchange = &self.server.book[number];
+        same(number, &self.answered(number), &exchange.answered(), |seen| &mut seen.body);
+        same(number, self.asked(number), &exchange.asked(number), |seen| &mut seen.body);
     }
 
     /// The client has no more to ask for: both ends come to theirs, and nothing is left.
     pub fn end(&mut self) {
         self.sender = None;
         self.run();
+        self.check_end();
+    }
+
+    /// Both ends have come to theirs, and nothing is left.
+    pub fn check_end(&self) {
         assert!(matches!(self.result, Some(Ok(()))), "{:?}", self.result);
         assert_eq!((self.tasks.len(), self.server.calls.len()), (0, 0));
         assert!(!self.server.connection.has_open_exchange());
