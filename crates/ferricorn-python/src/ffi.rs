@@ -14,6 +14,7 @@ use std::sync::atomic::AtomicU64;
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyDict, PyList};
 
 pub(crate) use callable::{Callable, CallableType, Iterated, shorten};
@@ -108,6 +109,28 @@ pub(crate) fn has_items(list: &Bound<'_, PyList>, objects: &[Py<PyAny>]) -> bool
         && objects.iter().enumerate().all(|(index, object)| unsafe {
             ffi::PyList_GET_ITEM(list.as_ptr(), index as ffi::Py_ssize_t) == object.as_ptr()
         })
+}
+
+/// Gives `look` every key and value that a dict has: in one walk, without pyo3's watch over changes meanwhile.
+pub(crate) fn for_each_item<'py>(
+    dict: &Bound<'py, PyDict>,
+    mut look: impl FnMut(Bound<'py, PyAny>, Bound<'py, PyAny>),
+) {
+    with_critical_section(dict, || {
+        let (py, mut position) = (dict.py(), 0);
+        for _ in 0..dict.len() {
+            let (mut key, mut value) = (ptr::null_mut(), ptr::null_mut());
+            // SAFETY: the dict is alive, and locked where there is no interpreter lock. A position is good for any dict, so
+            // also where `look` changes this one; key and value are counted before that could free them.
+            let item = unsafe {
+                if ffi::PyDict_Next(dict.as_ptr(), &mut position, &mut key, &mut value) == 0 {
+                    return;
+                }
+                (Bound::from_borrowed_ptr(py, key), Bound::from_borrowed_ptr(py, value))
+            };
+            look(item.0, item.1);
+        }
+    });
 }
 
 /// What a dict has in it, to see later whether that is so still.

@@ -81,11 +81,11 @@ struct Items<'py> {
 impl<'py> Items<'py> {
     fn of(dict: &Bound<'py, PyDict>) -> Self {
         let mut items = Self::default();
-        for (key, value) in dict.iter() {
+        ffi::for_each_item(dict, |key, value| {
             if let Some(place) = items.place(&key) {
                 *place = Some(value);
             }
-        }
+        });
         items
     }
 
