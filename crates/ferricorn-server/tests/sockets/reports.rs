@@ -223,6 +223,24 @@ fn a_drain_ends_once_with_the_last_call() {
 }
 
 #[test]
+fn a_request_that_came_in_time_is_answered_however_late_it_is_seen() {
+    let limits = Limits { keep_alive: Duration::ZERO, ..Limits::default() };
+    let direct = Direct::new(Config { limits: limits.into(), ..Config::default() });
+    let mut client = direct.connect();
+    direct.run_until(None, |direct| direct.worker.connections() == 1);
+    client.send(get("/hello"));
+    direct.worker.poll();
+    assert_eq!(client.response().text(), "hello");
+    client.send(get("/hello"));
+    // As after a call that has blocked the loop, where a loop looks at its timers first.
+    direct.worker.tick();
+    direct.worker.poll();
+    assert_eq!(client.response().text(), "hello");
+    direct.worker.tick();
+    assert_eq!(client.rest().unwrap(), b"", "closed, for nothing came");
+}
+
+#[test]
 fn a_request_that_was_underway_when_the_drain_began_is_answered() {
     let direct = Direct::new(Config::default());
     let mut client = direct.connect();
