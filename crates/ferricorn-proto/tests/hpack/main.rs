@@ -241,6 +241,23 @@ mod encoding {
         assert_eq!(decoder.changes(), 1);
     }
 
+    /// Fields that say something of one resource alone stay out of the table, however often they come (RFC 7541 section 6.2.2).
+    #[test]
+    fn what_belongs_to_one_resource_is_not_indexed() {
+        let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new(4096));
+        let names = ["age", "content-length", "content-range", "etag", "expires", "if-modified-since"];
+        for name in [&names[..], &["if-none-match", "last-modified", "location", "retry-after"]].concat() {
+            let field = [pair(name, "12345")];
+            for _ in 0..3 {
+                let block = encoded(&mut encoder, &field);
+                // Four bits of the name's index, which goes on in a second byte where it is larger than that.
+                assert_eq!(block[0] & 0xf0, 0, "{name}: {block:x?}");
+                assert_eq!(pairs(decode(&mut decoder, &block).unwrap()), field);
+            }
+        }
+        assert_eq!(decoder.changes(), 0);
+    }
+
     /// RFC 7541 section 7.1.3.
     #[test]
     fn secrets_are_never_indexed() {

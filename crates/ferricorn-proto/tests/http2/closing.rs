@@ -6,7 +6,7 @@ use asgi::Outcome;
 use ferricorn_proto::{Closing, Drain, Finished, TimeoutKind};
 
 use super::support::{
-    ACK, DATA, Driver, Event, GOAWAY, Got, PING, PRIORITY, frame, plain, reset, start, window_update,
+    ACK, DATA, Driver, Event, GOAWAY, Got, PING, PRIORITY, SETTINGS, frame, plain, reset, start, window_update,
 };
 
 const ALL: u32 = 0x7fff_ffff;
@@ -51,13 +51,14 @@ fn a_client_has_a_second_to_answer_the_ping() {
     assert_eq!(driver.frames(), []);
 }
 
-/// An answer to a ping that was not sent, or that comes a second time, says nothing.
+/// An answer to a ping or to settings that were not sent, or one that comes a second time, says nothing.
 #[test]
 fn http2_6_7_an_answer_that_nobody_waits_for() {
     let mut driver = Driver::open_with(plain(), &[]);
     driver.get(1, "/");
     driver.feed(&frame(PING, ACK, 0, b"goingawa"));
     driver.feed(&frame(PING, ACK, 0, b"whatever"));
+    driver.feed(&frame(SETTINGS, ACK, 0, b"").repeat(2));
     assert_eq!(driver.frames(), []);
     driver.connection.drain(Drain::Patient);
     driver.feed(&frame(PING, ACK, 0, b"goingawa").repeat(2));

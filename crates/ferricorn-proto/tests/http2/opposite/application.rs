@@ -2,11 +2,12 @@
 //! told to, as a worker does.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use asgi::{Message, Outcome, ReceiveEvent, ResponseStart};
-use ferricorn_proto::http2::{Connection, ConnectionError};
+use ferricorn_proto::http2::{Connection, ConnectionError, FileWanted};
 use ferricorn_proto::{Closing, Content, Input, Limits, Now, Piece, RequestError, TimeoutKind};
 
 use super::super::support::DATE;
@@ -181,7 +182,8 @@ impl Server {
             let part = answer.parts.get(call.parts).cloned().unwrap_or_default();
             call.parts += 1;
             let more = call.parts < count || answer.fails;
-            connection.body(stream, Content::Bytes(part), more, &now).unwrap();
+            let content = if answer.files { file_of(&part) } else { Content::Bytes(part) };
+            connection.body(stream, content, more, &now).unwrap();
             if !answer.eager && call.parts < count {
                 return (true, false);
             }
@@ -225,7 +227,8 @@ impl Server {
     }
 
     /// The next bytes to be written, of which `cut` says how many; empty: none wait.
-    pub fn write(&mut self, cut: impl FnOnce(usize) -> usize) -> Vec<u8> {
+    pub fn write(&mut self, mut cut: impl FnMut(usize) -> usize) -> Vec<u8> {
+        self.read_files(&mut cut);
         let transmit = self.connection.transmit();
         if transmit.is_empty() {
             return Vec::new();
@@ -245,8 +248,26 @@ impl Server {
         bytes
     }
 
+    /// Reads what is wanted of files, or a part of it.
+    fn read_files(&mut self, mut cut: impl FnMut(usize) -> usize) {
+        let now = self.now();
+        while let Some(FileWanted { stream, mut file, offset, most, .. }) = self.connection.file_wanted(|_| true) {
+            let mut bytes = vec![0; cut(most)];
+            file.seek(SeekFrom::Start(offset)).unwrap();
+            file.read_exact(&mut bytes).unwrap();
+            self.connection.supply_file(stream, &bytes, &now);
+        }
+    }
+
     /// Whether the connection has come to its end on this side, so that the client is to see an end of input.
     pub fn has_ended(&mut self) -> bool {
         self.connection.closing() != Closing::No && self.connection.transmit().is_empty()
     }
+}
+
+/// A part of a file that has more in front of it and behind.
+fn file_of(part: &[u8]) -> Content<Vec<u8>> {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&[b"front", part, b"behind"].concat()).unwrap();
+    Content::File { file, offset: 5, count: part.len() as u64 }
 }

@@ -4,7 +4,7 @@
 use ferricorn_proto::{Limits, http2};
 
 use super::super::support::plain;
-use super::exchange::{Exchange, bytes};
+use super::exchange::{Exchange, bytes, fields};
 use super::wire::Chops;
 use super::world::{World, builder};
 
@@ -99,6 +99,24 @@ fn bodies_in_many_parts() {
             }
             all(plain(), &builder(), chops, exchanges);
         }
+    }
+}
+
+/// EXT-08, EXT-09: parts of files, read as windows allow, among others and with trailers behind them.
+#[test]
+fn files_in_one_part_and_in_many() {
+    for chops in [Chops::Whole, Chops::Random(16)] {
+        let mut exchanges = Vec::new();
+        for (size, part) in [(0, 1), (1, 1), (16_384, 16_384), (70_000, 9_999), (MIB, MIB), (65_536, 65_535)] {
+            for trailers in [None, Some(fields(&[("checksum", "abc")]))] {
+                let mut exchange = Exchange::echo(&parts(&bytes(size), part));
+                exchange.fields = fields(&[("te", "trailers")]);
+                exchange.answer.files = true;
+                exchange.answer.trailers = trailers;
+                exchanges.extend([exchange, Exchange::get(&bytes(size))]);
+            }
+        }
+        all(plain(), &builder(), chops, exchanges);
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Answer {
     pub status: u16,
     pub fields: Fields,
     pub parts: Vec<Vec<u8>>,
+    /// The parts are parts of files (EXT-08, EXT-09).
+    pub files: bool,
     /// None: none are announced.
     pub trailers: Option<Fields>,
     /// The request's body is not asked for.
@@ -101,6 +103,7 @@ impl Exchange {
                 status: 200,
                 fields: Fields::new(),
                 parts: vec![body.to_vec()],
+                files: false,
                 trailers: None,
                 early: false,
                 fails: false,

@@ -34,12 +34,12 @@ fn some_answer() -> impl Strategy<Value = Answer> {
     let hints = proptest::collection::vec(Just(vec!["</a.css>; rel=preload", "</b.js>"]), 0..3);
     let trailers = proptest::option::of(some_fields());
     let status = prop_oneof![4 => Just(200_u16), 1 => Just(204), 1 => Just(304), 2 => 200..600_u16];
-    let flags = (any::<bool>(), proptest::bool::weighted(0.1));
+    let flags = (any::<bool>(), proptest::bool::weighted(0.1), proptest::bool::weighted(0.2));
     (hints, status, some_fields(), some_parts(), trailers, flags).prop_map(
-        |(hints, status, fields, parts, trailers, (eager, fails))| {
+        |(hints, status, fields, parts, trailers, (eager, fails, files))| {
             // A response that has to be empty is whole when its head has gone, whatever its application does then.
             let fails = fails && !parts.is_empty() && !matches!(status, 204 | 304);
-            Answer { hints, status, fields, parts, trailers, early: false, fails, eager }
+            Answer { hints, status, fields, parts, files, trailers, early: false, fails, eager }
         },
     )
 }
