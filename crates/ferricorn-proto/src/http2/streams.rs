@@ -15,31 +15,33 @@ pub(super) struct Streams<B, G> {
     free: Vec<u32>,
     /// For each place the index of a record, plus one; 0: none. As long as a power of two, and at most half full.
     table: Vec<u32>,
-    /// How the last ones ended that are no more.
-    past: [Past; PAST],
-    past_at: usize,
+    /// The last ones that are no more: those that ended otherwise, and those that we reset. What the others do does not push
+    /// out what a client does not know yet.
+    past: [Past; 2],
 }
 
-/// How many are remembered that are no more: frames that were on their way when a stream ended.
+/// How many of each kind are remembered: frames that were on their way when a stream ended.
 const PAST: usize = 128;
 
-/// A stream that is no more.
-#[derive(Clone, Copy, Debug, Default)]
+/// The last streams that are no more, of one kind.
+#[derive(Debug)]
 struct Past {
-    id: u32,
-    /// We reset it: the peer may have sent more before it knew.
-    reset: bool,
+    ids: [u32; PAST],
+    at: usize,
+}
+
+impl Past {
+    const NONE: Self = Self { ids: [0; PAST], at: 0 };
+
+    fn note(&mut self, id: u32) {
+        self.ids[self.at] = id;
+        self.at = (self.at + 1) % PAST;
+    }
 }
 
 impl<B: AsRef<[u8]>, G: Gather> Streams<B, G> {
     pub(super) const fn new() -> Self {
-        Self {
-            records: Vec::new(),
-            free: Vec::new(),
-            table: Vec::new(),
-            past: [Past { id: 0, reset: false }; PAST],
-            past_at: 0,
-        }
+        Self { records: Vec::new(), free: Vec::new(), table: Vec::new(), past: [Past::NONE; 2] }
     }
 
     /// How many records are in use.
@@ -104,7 +106,7 @@ impl<B: AsRef<[u8]>, G: Gather> Streams<B, G> {
     /// Gives a record back. `reset`: it was we who ended it early.
     pub(super) fn remove(&mut self, slot: usize, reset: bool) {
         let id = self.records[slot].id;
-        self.note_past(Past { id, reset });
+        self.past[usize::from(reset)].note(id);
         let mask = self.table.len() - 1;
         let mut place = (id >> 1) as usize & mask;
         while self.table[place] != slot as u32 + 1 {
@@ -131,21 +133,16 @@ impl<B: AsRef<[u8]>, G: Gather> Streams<B, G> {
         self.free.push(slot as u32);
     }
 
-    fn note_past(&mut self, past: Past) {
-        self.past[self.past_at] = past;
-        self.past_at = (self.past_at + 1) % PAST;
-    }
-
     /// We reset a stream that has no record: what was on its way for it is let go (section 5.1).
     pub(super) fn note_reset(&mut self, id: u32) {
         if self.past(id).is_none() {
-            self.note_past(Past { id, reset: true });
+            self.past[1].note(id);
         }
     }
 
     /// Of a stream without a record, whether we reset it; None: it ended otherwise, or long ago, or never began.
     pub(super) fn past(&self, id: u32) -> Option<bool> {
-        self.past.iter().find(|past| past.id == id).map(|past| past.reset)
+        [true, false].into_iter().find(|&reset| self.past[usize::from(reset)].ids.contains(&id))
     }
 
     /// The indices of all records in use.

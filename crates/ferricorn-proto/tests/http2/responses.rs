@@ -342,6 +342,28 @@ fn http2_8_1_an_answer_that_waits_outlives_what_still_comes() {
     }
 }
 
+/// RFC 9113 section 5.1: what is on its way to a stream that we have reset is let go, whatever else goes on: behind 128 other
+/// requests it was taken for an error, and a trailer broke the connection.
+#[test]
+fn http2_5_1_what_comes_late_is_let_go_on_a_busy_connection() {
+    let mut driver = Driver::open_with(plain(), &[]);
+    let post = driver.request(1, "POST /", &[], false);
+    driver.feed(&post);
+    driver.respond(1, 401, &[], b"");
+    driver.connection.release(1);
+    assert_eq!(driver.frames().last(), Some(&Got::Reset(1, ErrorCode::NoError as u32)));
+    for stream in (3..600).step_by(2) {
+        driver.get(stream, "/");
+        driver.respond(stream, 204, &[], b"");
+        driver.connection.release(stream);
+    }
+    driver.frames();
+    let late = [frame(DATA, 0, 1, b"late"), driver.headers_frame(1, &[("checksum", "1")], true)];
+    driver.feed(&late.concat());
+    assert_eq!(driver.frames(), []);
+    assert_eq!(driver.events.len(), 300);
+}
+
 /// A body of a promised length, of which the application waits for every part.
 #[test]
 fn a_promised_body_is_taken_as_it_comes() {
