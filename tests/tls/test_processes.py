@@ -88,6 +88,8 @@ def test_a_session_goes_on_with_those_who_come_later(
     assert resumes(server.addresses[0], context, session)
     server.send_signal(signal.SIGUSR2)
     with successor(server):
+        # With --preload two interpreters start one after the other, each in its own time.
+        server.wait_for_line("serves: this one stops")
         # Not until the output ends: the new process has it too.
         assert server.process.wait(DEADLINE) == 0
         assert resumes(server.addresses[0], context, session)
