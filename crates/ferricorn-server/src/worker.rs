@@ -158,7 +158,7 @@ impl<A: Application, H: Host> Worker<A, H> {
 
     /// Looks at the deadlines. To be called about every half second.
     pub fn tick(&self) {
-        self.beat();
+        self.config.count_beat();
         // What has come in time is read in time, also where a call has blocked the loop and this is the first to run.
         self.poll();
         self.turn(|| {
