@@ -67,11 +67,19 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(framework: Framework, files: Path) -> Iterator[Server]:
-    """A server process of the module's own. At the end it has to stop as a good server does."""
+    """A server process of the module's own. At the end, after all that was asked of it, it has to stop as a good server
+    does: no test stops it, for others may come after that one.
+    """
     with running(framework.target, files) as started:
         yield started
-        if not started.stopped:
-            assert_stops_cleanly(started, framework)
+        assert_stops_cleanly(started, framework)
+
+
+@pytest.fixture
+def own_server(framework: Framework, files: Path) -> Iterator[Server]:
+    """A server process that a test may stop."""
+    with running(framework.target, files) as started:
+        yield started
 
 
 def assert_stops_cleanly(server: Server, framework: Framework) -> None:

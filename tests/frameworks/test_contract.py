@@ -10,8 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from .catalogue import Feature, Framework
-from .conftest import assert_stops_cleanly
+from .catalogue import Feature
 from .server import Server
 
 GREETING = {"message": "hello", "numbers": [1, 2, 3]}
@@ -255,8 +254,3 @@ def test_many_requests_on_one_connection(client: httpx.Client) -> None:
         body = b"%d" % number * number
         assert client.post("/upload", content=body).json() == digest_of(body)
         assert client.get("/json").json() == GREETING
-
-
-def test_the_server_stops_cleanly(server: Server, framework: Framework) -> None:
-    """Last, after all that was asked of the server; a module's fixture makes sure that it is never left out."""
-    assert_stops_cleanly(server, framework)

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from websockets.frames import Close, CloseCode
 
+from . import websocket
 from .catalogue import Framework
 from .conftest import Connect, assert_stops_cleanly
 from .server import Server
@@ -142,12 +143,12 @@ def test_message_before_the_connection_is_begun(connect: Connect, path: str) -> 
     assert socket.read_to_close() == Close(4401, "Unauthorized")
 
 
-def test_the_server_stops_cleanly(connect: Connect, server: Server, framework: Framework, name: str) -> None:
-    """Last, with a subscription that is still on."""
-    client = Subscriber(connect("/fastapi", subprotocols=["graphql-transport-ws"]), {})
-    client.subscribe("a", "subscription($name: String!) { ticks(name: $name) }", name=name)
-    assert client.next_data("a") == {"ticks": 0}
-    assert_stops_cleanly(server, framework)
-    closed = client.socket.read_to_close()
+def test_a_server_stops_while_a_subscription_is_on(own_server: Server, framework: Framework, name: str) -> None:
+    with websocket.connected(f"{own_server.url}/fastapi", subprotocols=["graphql-transport-ws"]) as socket:
+        client = Subscriber(socket, {})
+        client.subscribe("a", "subscription($name: String!) { ticks(name: $name) }", name=name)
+        assert client.next_data("a") == {"ticks": 0}
+        assert_stops_cleanly(own_server, framework)
+        closed = client.socket.read_to_close()
     assert closed is not None
     assert closed.code == CloseCode.SERVICE_RESTART

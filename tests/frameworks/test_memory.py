@@ -8,8 +8,7 @@ from http.client import HTTPConnection
 import httpx
 import pytest
 
-from .catalogue import Feature, Framework
-from .conftest import assert_stops_cleanly
+from .catalogue import Feature
 from .server import Server
 
 MEBIBYTE = 1024 * 1024
@@ -130,8 +129,3 @@ def send_until_stalled(connection: HTTPConnection, limit: int) -> int:
         sent += connection.sock.send(bytes(min(len(CHUNK), limit - sent)))
     connection.sock.setblocking(True)
     return sent
-
-
-def test_the_server_stops_cleanly(server: Server, framework: Framework) -> None:
-    """Last, after all that was asked of the server; a module's fixture makes sure that it is never left out."""
-    assert_stops_cleanly(server, framework)

@@ -160,9 +160,9 @@ def test_the_server_sees_the_client_vanish(enter: Enter, server: Server, name: s
     server.wait_logged(f"{name}: disconnected, transport close")
 
 
-def test_the_server_stops_cleanly(enter: Enter, server: Server, framework: Framework) -> None:
-    """Last, with a client that is still there."""
-    client = enter()
+def test_a_server_stops_while_a_client_is_there(own_server: Server, framework: Framework) -> None:
+    client = Client(own_server.url, transports=["websocket"])
     assert client.sio.call("ask", "there?", timeout=CLIENT_SECONDS) == {"asked": "there?"}
-    assert_stops_cleanly(server, framework)
+    assert_stops_cleanly(own_server, framework)
     assert client.next_event()[0] == "disconnect"
+    client.leave()

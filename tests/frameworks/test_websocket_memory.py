@@ -8,8 +8,8 @@ import httpx
 import pytest
 import websockets.asyncio.client as asynchronous
 
-from .catalogue import WEBSOCKETS, Feature, Framework
-from .conftest import Connect, assert_stops_cleanly
+from .catalogue import WEBSOCKETS, Feature
+from .conftest import Connect
 from .server import Server
 from .test_memory import ALLOWED_GROWTH, CHUNK, MEBIBYTE, SAMPLE_EVERY, SIZE, Memory, digest_of_chunks
 from .websocket import CLIENT_SECONDS, Client
@@ -115,8 +115,3 @@ async def until_stalled(sent: list[int]) -> None:
     while len(sent) > before:
         before = len(sent)
         await asyncio.sleep(STALL_SECONDS)
-
-
-def test_the_server_stops_cleanly(server: Server, framework: Framework) -> None:
-    """Last, after all that was asked of the server; a module's fixture makes sure that it is never left out."""
-    assert_stops_cleanly(server, framework)
