@@ -208,11 +208,8 @@ impl Stage {
             self.outgoing = PLAIN_TEXT_ANSWER.to_vec();
             return Came::Failed;
         }
-        let decrypted = match self.follow_preference(&buffer[HEADROOM..end]) {
-            Ok(()) => self.decrypt(&mut buffer[..end]),
-            Err(error) => Err(error),
-        };
-        match decrypted {
+        let followed = self.follow_preference(&buffer[HEADROOM..end]);
+        match followed.and_then(|()| self.decrypt(&mut buffer[..end])) {
             Ok((plain, start)) => {
                 self.incoming.extend_from_slice(&buffer[start..end]);
                 self.came(plain)
