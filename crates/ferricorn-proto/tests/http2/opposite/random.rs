@@ -165,6 +165,15 @@ fn check(world: &World, given_up: &[usize], drains: bool) {
     }
 }
 
+/// Both ends, the client with its window, table and frame size, once they have exchanged their settings.
+fn connected((window, table, frame): (u32, u32, u32), limits: http2::Limits, chops: Chops) -> World {
+    let mut builder = builder();
+    builder.initial_window_size(window).header_table_size(table).max_frame_size(frame);
+    let mut world = World::new(Limits { http2: Some(limits.into()), ..plain() }, &builder, chops);
+    world.run();
+    world
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -172,14 +181,10 @@ proptest! {
     fn what_is_sent_is_what_is_seen(
         exchanges in proptest::collection::vec(some_exchange(), 1..12),
         chops in some_chops(),
-        (window, table, frame) in some_client(),
+        client in some_client(),
         limits in some_limits(),
     ) {
-        let mut builder = builder();
-        builder.initial_window_size(window).header_table_size(table).max_frame_size(frame);
-        let limits = Limits { http2: Some(limits.into()), ..plain() };
-        let mut world = World::new(limits, &builder, chops);
-        world.run();
+        let mut world = connected(client, limits, chops);
         for exchange in exchanges {
             world.begin(exchange);
         }
@@ -192,14 +197,10 @@ proptest! {
     fn what_ends_early_leaves_the_others_alone(
         acts in some_acts(),
         chops in some_chops(),
-        (window, table, frame) in some_client(),
+        client in some_client(),
         limits in some_limits(),
     ) {
-        let mut builder = builder();
-        builder.initial_window_size(window).header_table_size(table).max_frame_size(frame);
-        let limits = Limits { http2: Some(limits.into()), ..plain() };
-        let mut world = World::new(limits, &builder, chops);
-        world.run();
+        let mut world = connected(client, limits, chops);
         let (given_up, drains) = perform(&mut world, acts);
         check(&world, &given_up, drains);
         world.sender = None;
